@@ -1,0 +1,1 @@
+"""The pure core of MGX: what a workflow means, without a database and without Django."""

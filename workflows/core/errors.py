@@ -1,0 +1,87 @@
+"""The errors of the core: what it refuses, and how a refusal is told.
+
+Every error has a `code` that never changes its meaning; the sentence beside it may.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong (or doubtful) in a definition, with the place where it stands.
+
+    `path` is a JSON pointer (RFC 6901) into the document: `/steps/1/config/inputs/plan`.
+    `step_name` is empty where the problem belongs to no step.
+    """
+
+    step_name: str
+    error_type: str
+    message: str
+    path: str
+
+
+class CoreError(Exception):
+    """The core refuses what it was given."""
+
+    code: str = "core_error"
+
+
+class DefinitionError(CoreError):
+    """The definition is not valid; `errors` says everything that is wrong with it."""
+
+    code = "invalid_definition"
+
+    def __init__(self, errors: Sequence[Problem]) -> None:
+        self.errors = list(errors)
+        super().__init__("; ".join(problem.message for problem in self.errors[:5]))
+
+
+class CycleError(CoreError):
+    """Steps wait for one another in a circle; `path` names them, the first one again at the end."""
+
+    code = "cycle"
+
+    def __init__(self, path: Sequence[str]) -> None:
+        self.path = tuple(path)
+        super().__init__(f"Steps wait for one another: {' → '.join(self.path)}")
+
+
+class CanonicalError(CoreError):
+    """A text or a value is not the JSON that can be kept; `path` points at it where known."""
+
+    def __init__(self, reason: str, message: str, path: str | None = None) -> None:
+        self.code = reason
+        self.reason = reason
+        self.message = message
+        self.path = path
+        super().__init__(message if not path else f"{message} (at {path})")
+
+
+class UnstorableError(CanonicalError):
+    """A value cannot be stored as JSON; `reason` says why (`too_deep`, `nul_character`, …)."""
+
+    def __init__(self, reason: str, message: str, path: str | None = None) -> None:
+        super().__init__(reason, message, path)
+        self.code = "unstorable_output"
+
+
+class ExpressionError(CoreError):
+    """An expression or a reference cannot be read, or has no value for this run.
+
+    `position` counts characters from the beginning of the expression, from 0; it is None while
+    running.
+    """
+
+    code = "expression_error"
+
+    def __init__(self, message: str, *, source: str = "", position: int | None = None) -> None:
+        self.message = message
+        self.source = source
+        self.position = position
+        super().__init__(message)
+
+
+def json_pointer(parts: Iterable[str | int]) -> str:
+    """Return the RFC 6901 pointer to the place that is reached through `parts`."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)

@@ -1,0 +1,50 @@
+"""What things may be called, and when two names are the same to a reader."""
+
+import unicodedata
+from typing import Annotated
+
+from pydantic import AfterValidator, StringConstraints
+from pydantic_core import PydanticCustomError
+
+# What references begin with, and CEL's own words: `${item}` can only mean one thing.
+RESERVED_NAMES = frozenset(
+    ("steps", "variables", "execution", "revision", "item", "index", "true", "false", "null", "in")
+)
+
+
+def fold_name(name: str) -> str:
+    """Return what two names have in common that a reader could not tell apart."""
+    composed = unicodedata.normalize("NFC", name)
+    return " ".join(unicodedata.normalize("NFC", composed.casefold()).split())
+
+
+def _visible(name: str) -> str:
+    if not name.strip():
+        raise PydanticCustomError("blank", "is blank")
+    if name != name.strip():
+        raise PydanticCustomError("invalid_name", "begins or ends with white space")
+    for character in name:
+        # Cc: control; Cf: bidi marks, zero width; Zl, Zp: line breaks; Cs: lone surrogates.
+        if unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp", "Cs"):
+            raise PydanticCustomError(
+                "invalid_name",
+                "holds the invisible character U+{code}",
+                {"code": f"{ord(character):04X}"},
+            )
+    return name
+
+
+def _unreserved(name: str) -> str:
+    if name in RESERVED_NAMES:
+        raise PydanticCustomError(
+            "reserved_name", "'{name}' has a meaning of its own", {"name": name}
+        )
+    return name
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_visible)]
+VariableName = Annotated[
+    str,
+    StringConstraints(max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"),
+    AfterValidator(_unreserved),
+]
