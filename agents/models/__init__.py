@@ -1,0 +1,15 @@
+"""The tables of the ``agents`` app, one noun a module."""
+
+from agents.models.definitions import AgentDefinition, AgentInstance, AgentStatus, AgentType
+from agents.models.memory import AgentHandoff, AgentMemoryEntry
+from agents.models.reservations import AgentReservation
+
+__all__ = [
+    "AgentDefinition",
+    "AgentHandoff",
+    "AgentInstance",
+    "AgentMemoryEntry",
+    "AgentReservation",
+    "AgentStatus",
+    "AgentType",
+]

@@ -1,0 +1,78 @@
+"""What agents remember, and what one handed to another."""
+
+from django.db import models
+
+from agents.models.definitions import AgentInstance
+from workflows.core.ids import uuid7
+from workflows.models import Workspace
+
+
+class AgentMemoryEntry(models.Model):
+    """One entry: its identity is (workspace, agent, key).
+
+    ``size_bytes`` counts the canonical UTF-8 JSON of ``memory_data``; ``used_at`` is moved by
+    reads too, and the one longest unused is evicted first.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.CASCADE, related_name="+", db_index=False
+    )
+    agent_instance = models.ForeignKey(
+        AgentInstance, on_delete=models.CASCADE, related_name="memory", db_index=False
+    )
+    memory_key = models.CharField(max_length=255)
+    memory_data = models.JSONField()
+    metadata = models.JSONField(default=dict, blank=True)
+    size_bytes = models.PositiveIntegerField()
+    threaded_from = models.UUIDField(null=True)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    used_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "agent_instance", "memory_key"],
+                name="memory_key_unique_to_agent",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["agent_instance", "used_at"], name="memory_by_use"),
+            models.Index(fields=["expires_at"], name="memory_expiry"),
+        ]
+
+    def __str__(self) -> str:
+        return self.memory_key
+
+
+class AgentHandoff(models.Model):
+    """One transfer of context from an agent to another; ``parent`` is the one it continues."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    from_agent = models.ForeignKey(
+        AgentInstance, on_delete=models.CASCADE, related_name="handoffs_given"
+    )
+    to_agent = models.ForeignKey(
+        AgentInstance, on_delete=models.CASCADE, related_name="handoffs_taken"
+    )
+    step_execution_id = models.UUIDField(null=True)
+    context = models.JSONField(default=dict)
+    context_keys = models.JSONField(default=list)
+    handoff_metadata = models.JSONField(default=dict)
+    parent = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+")
+    hops = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=~models.Q(from_agent=models.F("to_agent")),
+                name="handoff_to_somebody_else",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.from_agent_id} to {self.to_agent_id}"

@@ -1,0 +1,1 @@
+"""System checks: what an installation must have before it is trusted with decisions."""

@@ -1,0 +1,270 @@
+"""Django settings, all from the environment (``env`` reads and types each one).
+
+``python manage.py check`` names what is missing or unsafe (``mgx/checks.py``).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import environ
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+#: Where the embedded database and the demo's state live.
+MGX_VAR = Path(env.str("MGX_VAR", default=str(BASE_DIR / "var"))).resolve()
+
+DEBUG: bool = env.bool("DEBUG", default=False)
+#: The demo writes a random one to ``var/``; production names its own.
+SECRET_KEY: str = env.str("SECRET_KEY", default="")
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+if not SECRET_KEY:
+    from mgx.secret import local_secret_key
+
+    SECRET_KEY = local_secret_key(MGX_VAR)
+
+INSTALLED_APPS = [
+    "mgx",
+    "workflows",
+    "approvals",
+    "agents",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_filters",
+    "django_htmx",
+    "django_q",
+    "axes",
+    "csp",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "mgx.urls"
+ASGI_APPLICATION = "mgx.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- database -----------------------------------------------------------------------------
+
+DATABASES: dict[str, Any] = {
+    "default": env.db_url("DATABASE_URL", default=f"sqlite:///{MGX_VAR / 'mgx.sqlite3'}")
+}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    MGX_VAR.mkdir(parents=True, exist_ok=True)
+    # A deferred transaction that turns into a writer fails at once when another one writes;
+    # an immediate one waits its turn. FULL makes every commit survive a power cut.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": (
+            "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA foreign_keys=ON;"
+            "PRAGMA cache_size=-16000;PRAGMA mmap_size=0"
+        ),
+    }
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL: str = env.str("REDIS_URL", default="")
+
+# --- sign-in ------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "workflows.User"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+# scrypt (RFC 7914) is memory-hard and checks in about 60 ms, PBKDF2 at its default takes 400.
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "login"
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_VERBOSE = False
+
+# --- transport ----------------------------------------------------------------------------
+
+_https: bool = env.bool("MGX_HTTPS", default=False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _https
+SECURE_HSTS_SECONDS: int = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if _https else 0)
+if _https:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "connect-src": ["'self'"],
+        "object-src": ["'none'"],
+        "base-uri": ["'self'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+#: Largest request body, in bytes; a longer one is 413.
+MGX_MAX_BODY_BYTES: int = env.int("MGX_MAX_BODY_BYTES", default=1_048_576)
+DATA_UPLOAD_MAX_MEMORY_SIZE = MGX_MAX_BODY_BYTES
+
+STATIC_URL = "static/"
+STATIC_ROOT = MGX_VAR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+# Pages work before ``collectstatic`` was run: files are found where they are.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_MANIFEST_STRICT = False
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
+vars().update(EMAIL_CONFIG)
+
+# --- API ----------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "workflows.api.authentication.TokenAuthentication",
+        "workflows.api.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["workflows.api.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "workflows.api.pagination.CursorPagination",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "workflows.api.openapi.ProblemSchema",
+    "EXCEPTION_HANDLER": "mgx.errors.problem_response",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "MGX",
+    "DESCRIPTION": "Workflows of people and agents, with approvals in the loop.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# --- engine -------------------------------------------------------------------------------
+
+Q_CLUSTER: dict[str, Any] = {
+    "name": "mgx",
+    "orm": "default",
+    "workers": env.int("MGX_WORKERS", default=2),
+    "timeout": 300,
+    "retry": 360,
+    "poll": 0.2,
+    "bulk": 1,
+    "queue_limit": 2 * env.int("MGX_WORKERS", default=2),
+    "save_limit": -1,  # 250, the default, counts the table at every task: six times slower
+    "ack_failures": True,
+    "max_attempts": 3,
+    "catch_up": False,
+    "recycle": 100_000,
+}
+
+#: Step type → handler; a new step type is one file and one line here (and its model in
+#: ``workflows/core/definition.py``).
+STEP_HANDLERS = {
+    "task": "workflows.handlers.task.TaskHandler",
+    "condition": "workflows.handlers.condition.ConditionHandler",
+    "approval": "approvals.gate.ApprovalGate",
+    "agent": "agents.step.AgentHandler",
+}
+#: Timer kind → function that fires a list of due ones, inside the engine's transaction.
+TIMER_HANDLERS = {
+    "approval_auto_approve": "approvals.timers.auto_approve",
+    "approval_expiry": "approvals.timers.expire",
+}
+#: Kind of name in a definition → function that tells which of the names it does not know.
+REFERENCE_CHECKS = {
+    "agents": "agents.references.check_agents",
+    "approvers": "approvals.references.check_approvers",
+}
+
+#: Seconds without a heartbeat after which a driver's executions go to another one.
+MGX_LEASE_SECONDS: float = env.float("MGX_LEASE_SECONDS", default=30.0)
+MGX_HEARTBEAT_SECONDS: float = env.float("MGX_HEARTBEAT_SECONDS", default=MGX_LEASE_SECONDS / 3)
+#: Executions that one driver holds at once.
+MGX_DRIVER_CAPACITY: int = env.int("MGX_DRIVER_CAPACITY", default=2_000)
+#: Threads for the synchronous tasks of one driver.
+MGX_SYNC_THREADS: int = env.int("MGX_SYNC_THREADS", default=16)
+#: Seconds that running steps get to finish when a worker is asked to stop.
+MGX_DRAIN_SECONDS: float = env.float("MGX_DRAIN_SECONDS", default=10.0)
+#: Seconds between two looks at SQLite's ``data_version``.
+MGX_SQLITE_POLL_SECONDS: float = env.float("MGX_SQLITE_POLL_SECONDS", default=0.025)
+#: How often a step whose worker died is tried again before it fails with ``worker_lost``.
+MGX_MAX_CRASHES: int = env.int("MGX_MAX_CRASHES", default=3)
+#: Largest result of one step, in bytes of its canonical JSON.
+MGX_MAX_OUTPUT_BYTES: int = env.int("MGX_MAX_OUTPUT_BYTES", default=1_048_576)
+MGX_MAX_STEPS: int = env.int("MGX_MAX_STEPS", default=5_000)
+
+# --- logs ---------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {
+        "django-q": {"level": "WARNING"},
+        "uvicorn.access": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,19 @@
+"""The one clock that deadlines are judged by: the database's."""
+
+from datetime import UTC, datetime
+
+from django.db import connection
+
+
+def database_now() -> datetime:
+    """Return the current time in UTC as the database sees it.
+
+    SQLite runs inside the process and has the process's clock; on PostgreSQL a machine whose own
+    clock is wrong still expires nothing early.
+    """
+    if connection.vendor != "postgresql":
+        return datetime.now(UTC)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        moment: datetime = cursor.fetchone()[0]
+        return moment

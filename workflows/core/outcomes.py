@@ -1,0 +1,42 @@
+"""What a step can come to: a closed set, matched once by the engine (``workflows/engine``)."""
+
+from dataclasses import dataclass
+
+from workflows.core.states import SkipReason
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The step succeeded. ``output``: JSON; ``text``: its canonical form, once it is known."""
+
+    output: object
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The step decided not to run."""
+
+    reason: SkipReason
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt failed.
+
+    ``code``: stable, for ``retry_on``; ``message``: for people, bounded; ``is_final``: another
+    attempt cannot help; ``is_timeout``: time ran out.
+    """
+
+    code: str
+    message: str
+    is_final: bool = False
+    is_timeout: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The step left the worker and goes on when something outside it happens."""
+
+
+Outcome = Completed | Skipped | Failed | Waiting

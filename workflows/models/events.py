@@ -1,0 +1,61 @@
+"""What happened: one append-only table, and its counter a workspace."""
+
+from django.db import models
+
+from workflows.core.ids import uuid7
+from workflows.models.tenants import Workspace
+from workflows.querysets import EventQuerySet
+
+
+class EventStream(models.Model):
+    """The counter of a workspace's events, taken as the last lock of each transaction.
+
+    So sequence numbers are contiguous and in commit order: a reader that asks for what comes
+    after ``seq`` misses nothing.
+    """
+
+    workspace = models.OneToOneField(
+        Workspace, on_delete=models.CASCADE, primary_key=True, related_name="event_stream"
+    )
+    last_seq = models.BigIntegerField(default=0)
+    pruned_seq = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.workspace} at {self.last_seq}"
+
+
+class Event(models.Model):
+    """One line of what happened. What it is about is named by identifier, not by foreign key:
+    an event outlives its subject, and its writer pays for no look-up."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(
+        Workspace,
+        on_delete=models.CASCADE,
+        related_name="events",
+        db_index=False,
+        db_constraint=False,
+    )
+    seq = models.BigIntegerField()
+    event_type = models.CharField(max_length=50)
+    timestamp = models.DateTimeField()
+    workflow_id = models.UUIDField(null=True)
+    workflow_execution_id = models.UUIDField(null=True)
+    workflow_step_id = models.UUIDField(null=True)
+    approval_id = models.UUIDField(null=True)
+    agent_id = models.UUIDField(null=True)
+    actor = models.CharField(max_length=200)
+    data = models.JSONField(default=dict)
+    message = models.TextField(blank=True)
+
+    objects = EventQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["seq"]
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "seq"], name="event_seq_unique")
+        ]
+        indexes = [models.Index(fields=["workflow_execution_id", "seq"], name="event_of_execution")]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.event_type}"

@@ -1,0 +1,163 @@
+"""Runs: an execution of a version, and each of its steps."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from workflows.core.ids import uuid7
+from workflows.core.states import (
+    TERMINAL_EXECUTION_STATUSES,
+    TERMINAL_STEP_STATUSES,
+    ExecutionStatus,
+    StepStatus,
+)
+from workflows.models.definitions import Workflow, WorkflowVersion
+from workflows.models.engine import EngineDriver
+from workflows.models.tenants import Project, Workspace
+from workflows.querysets import ExecutionQuerySet, StepExecutionQuerySet
+
+
+class WorkflowExecution(models.Model):
+    """One run of a workflow.
+
+    While ``driver`` is set, that driver alone writes the run's steps, and ``fence`` numbers its
+    turn. ``wake_at`` says from when on a driver should look at the run; nothing wakes a run
+    without one. ``active_seconds`` is the running time up to ``active_since``, the moment the
+    clock was last started (null while only people are awaited).
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="executions")
+    project = models.ForeignKey(
+        Project, on_delete=models.SET_NULL, null=True, related_name="executions"
+    )
+    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="executions")
+    version = models.ForeignKey(
+        WorkflowVersion, on_delete=models.PROTECT, related_name="executions"
+    )
+    number = models.PositiveIntegerField()
+    status = models.CharField(
+        max_length=20,
+        choices=[(s.value, s.value) for s in ExecutionStatus],
+        default=ExecutionStatus.PENDING.value,
+    )
+    input_variables = models.JSONField(default=dict)
+    output_data = models.JSONField(null=True)
+    error_code = models.CharField(max_length=100, blank=True)
+    error_message = models.TextField(blank=True)
+    started_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    started_through = models.CharField(max_length=20, default="system")
+    timeout_seconds = models.PositiveIntegerField(default=3600)
+    active_seconds = models.FloatField(default=0)
+    active_since = models.DateTimeField(null=True)
+    driver = models.ForeignKey(
+        EngineDriver, on_delete=models.SET_NULL, null=True, related_name="executions"
+    )
+    fence = models.PositiveIntegerField(default=0)
+    wake_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    completed_at = models.DateTimeField(null=True)
+
+    objects = ExecutionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workflow", "number"], name="execution_number_unique_in_workflow"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=[s.value for s in ExecutionStatus]),
+                name="execution_status_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    status__in=[s.value for s in TERMINAL_EXECUTION_STATUSES],
+                    completed_at__isnull=False,
+                    driver__isnull=True,
+                    wake_at__isnull=True,
+                )
+                | (
+                    ~Q(status__in=[s.value for s in TERMINAL_EXECUTION_STATUSES])
+                    & Q(completed_at__isnull=True)
+                ),
+                name="execution_ended_when_terminal",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["wake_at"],
+                name="execution_runnable",
+                condition=Q(driver__isnull=True, wake_at__isnull=False),
+            ),
+            models.Index(fields=["workspace", "-created_at"], name="execution_recent"),
+            models.Index(fields=["workspace", "status", "-created_at"], name="execution_by_status"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.workflow}, run {self.number}"
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the status is terminal."""
+        return self.status in TERMINAL_EXECUTION_STATUSES
+
+
+class WorkflowStepExecution(models.Model):
+    """One step of one run, in one revision. The row is written when the step first moves.
+
+    ``id`` follows from execution, name and revision (``step_execution_id``), so a step that has
+    not moved yet can be named too. ``attempts`` is the number of the latest attempt, and with
+    the execution's driver the fencing token of its result; ``crashes`` counts those whose worker
+    died. ``due_at`` is when a retrying step goes on.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    execution = models.ForeignKey(
+        WorkflowExecution, on_delete=models.CASCADE, related_name="steps", db_index=False
+    )
+    name = models.CharField(max_length=200)
+    step_type = models.CharField(max_length=50)
+    revision = models.PositiveIntegerField(default=1)
+    status = models.CharField(max_length=20, choices=[(s.value, s.value) for s in StepStatus])
+    attempts = models.PositiveIntegerField(default=0)
+    crashes = models.PositiveIntegerField(default=0)
+    input_data = models.JSONField(null=True)
+    output_data = models.JSONField(null=True)
+    error_code = models.CharField(max_length=100, blank=True)
+    error_message = models.TextField(blank=True)
+    skip_reason = models.CharField(max_length=40, blank=True)
+    agent_instance_id = models.UUIDField(null=True)
+    due_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    completed_at = models.DateTimeField(null=True)
+
+    objects = StepExecutionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["execution", "name", "revision"],
+                name="step_execution_unique_revision",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=[s.value for s in StepStatus]),
+                name="step_execution_status_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    status__in=[s.value for s in TERMINAL_STEP_STATUSES],
+                    completed_at__isnull=False,
+                )
+                | (
+                    ~Q(status__in=[s.value for s in TERMINAL_STEP_STATUSES])
+                    & Q(completed_at__isnull=True)
+                ),
+                name="step_execution_ended_when_terminal",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
