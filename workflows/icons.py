@@ -35,7 +35,9 @@ ICONS: Final[dict[str, str]] = {
         '<rect x="2.4" y="5.4" width="11.2" height="8" rx="2"/>'
         '<path d="M8 5.2V2.6m-2.2 6v1m4.4-1v1"/>'
     ),
-    "person": '<circle cx="8" cy="5.2" r="2.7"/><path d="M3 13.8c.3-2.9 2.3-4.3 5-4.3s4.7 1.4 5 4.3"/>',
+    "person": (
+        '<circle cx="8" cy="5.2" r="2.7"/><path d="M3 13.8c.3-2.9 2.3-4.3 5-4.3s4.7 1.4 5 4.3"/>'
+    ),
     "diamond": '<path d="m8 2 6 6-6 6-6-6Z"/>',
     "fork": '<path d="M2 8h3m0 0 3-4h5M5 8l3 4h5"/>',
     "sequence": '<path d="M2 4h12M2 8h12M2 12h8"/>',
@@ -49,8 +51,8 @@ ICONS: Final[dict[str, str]] = {
     ),
     "gear": (
         '<circle cx="8" cy="8" r="2.3"/>'
-        '<path d="M8 1.8v1.9m0 8.6v1.9M1.8 8h1.9m8.6 0h1.9M3.6 3.6 5 5m6 6 1.4 1.4M3.6 12.4 5 11m6-6'
-        ' 1.4-1.4"/>'
+        '<path d="M8 1.8v1.9m0 8.6v1.9M1.8 8h1.9m8.6 0h1.9M3.6 3.6 5 5m6 6 1.4 1.4M3.6 12.4 5 11'
+        'm6-6 1.4-1.4"/>'
     ),
     # Verbs and signs
     "chevron-down": '<path d="m3.5 6 4.5 4.5L12.5 6"/>',
@@ -67,7 +69,10 @@ ICONS: Final[dict[str, str]] = {
         '<path d="M8 1.8 13.2 4v3.8c0 3.2-2.2 5.4-5.2 6.6-3-1.2-5.2-3.4-5.2-6.6V4Z"/>'
         '<path d="m5.8 8 1.6 1.5 2.8-3"/>'
     ),
-    "lock": '<rect x="3" y="7" width="10" height="7" rx="1.6"/><path d="M5.2 7V5a2.8 2.8 0 0 1 5.6 0v2"/>',
+    "lock": (
+        '<rect x="3" y="7" width="10" height="7" rx="1.6"/>'
+        '<path d="M5.2 7V5a2.8 2.8 0 0 1 5.6 0v2"/>'
+    ),
     "check": '<path d="m3 8.4 3.3 3.2L13 4.6"/>',
     "close": '<path d="m3.6 3.6 8.8 8.8m0-8.8-8.8 8.8"/>',
     "plus": '<path d="M8 2.8v10.4M2.8 8h10.4"/>',
