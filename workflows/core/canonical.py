@@ -50,13 +50,13 @@ def dumps_canonical(value: Any, *, max_bytes: int = MAX_BYTES, max_depth: int = 
         UnstorableError: the value has no JSON form, or one that cannot be stored alike on every
             database.
     """
-    # The C encoder does the work; its text tells whether a closer look is needed. Only keys need
-    # the value itself, because the encoder silently turns 1, None and True into strings.
+    # The C encoder does the work; its text tells whether a closer look is needed. Only depth and
+    # keys need the value itself: the encoder silently turns the keys 1, None and True into text.
     try:
         text = _encode(value)
     except (TypeError, ValueError, RecursionError):
         raise _explain_unstorable(value, max_depth) from None
-    if not _has_only_text_keys(value) or "\\u0000" in text:
+    if not _has_storable_shape(value, max_depth) or "\\u0000" in text:
         _refuse_unstorable(value, max_depth)
     if text.isascii():
         size = len(text)
@@ -67,8 +67,6 @@ def dumps_canonical(value: Any, *, max_bytes: int = MAX_BYTES, max_depth: int = 
             raise _explain_unstorable(value, max_depth) from None
     if size > max_bytes:
         raise UnstorableError("too_large", f"{size} bytes of JSON; at most {max_bytes} are kept")
-    if is_deeper_than(text, max_depth):
-        raise _explain_unstorable(value, max_depth)
     if "e+" in text or "-0.0" in text:
         text = _encode(_as_jsonb_returns_it(value))
     return text
@@ -89,8 +87,8 @@ def loads_strict(
             `not_json`,
             `not_a_number`, `number_out_of_range`, `duplicate_key` or `nul_character`.
     """
-    decoded = _decode(text, max_bytes)
-    if is_deeper_than(decoded, max_depth):
+    decoded = decode_strict(text, max_bytes=max_bytes)
+    if _is_deeper_than(decoded, max_depth):
         raise CanonicalError("too_deep", f"nested more than {max_depth} deep")
     reader = _Reader()
     try:
@@ -103,53 +101,12 @@ def loads_strict(
     return value
 
 
-def digest(value: Any, *, max_bytes: int = MAX_BYTES) -> str:
-    """Return the SHA-256 of the canonical JSON of `value`, in hexadecimal.
+def decode_strict(text: bytes | str, *, max_bytes: int = MAX_BYTES) -> str:
+    """Return a text from outside as a str, refusing what is not UTF-8 or too long.
 
     Raises:
-        UnstorableError: as `dumps_canonical`.
+        CanonicalError: `too_large`, `not_utf8`, `byte_order_mark` or `lone_surrogate`.
     """
-    return digest_of_text(dumps_canonical(value, max_bytes=max_bytes))
-
-
-def digest_of_text(text: str) -> str:
-    """Return the SHA-256 of a canonical text that is already at hand, in hexadecimal."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def is_deeper_than(text: str, max_depth: int) -> bool:
-    """Tell whether a JSON text nests more than `max_depth` deep, without parsing it."""
-    if text.count("[") + text.count("{") <= max_depth:
-        return False
-    depth = 0
-    for match in _BRACKETS_AND_STRINGS.finditer(text):
-        first = text[match.start()]
-        if first in "[{":
-            depth += 1
-            if depth > max_depth:
-                return True
-        elif first in "]}":
-            depth -= 1
-    return False
-
-
-def _has_only_text_keys(value: Any) -> bool:
-    """Walk the containers of an encodable value, which is therefore free of cycles."""
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, dict):
-            try:
-                "".join(item)
-            except TypeError:
-                return False
-            pending.extend([x for x in item.values() if type(x) not in _NO_CONTAINER])
-        elif isinstance(item, list | tuple):
-            pending.extend([x for x in item if type(x) not in _NO_CONTAINER])
-    return True
-
-
-def _decode(text: bytes | str, max_bytes: int) -> str:
     if len(text) > max_bytes:
         raise CanonicalError("too_large", f"more than {max_bytes} bytes")
     if isinstance(text, str):
@@ -170,6 +127,58 @@ def _decode(text: bytes | str, max_bytes: int) -> str:
     if decoded.startswith("\ufeff"):
         raise CanonicalError("byte_order_mark", "the text begins with a byte order mark")
     return decoded
+
+
+def digest(value: Any, *, max_bytes: int = MAX_BYTES) -> str:
+    """Return the SHA-256 of the canonical JSON of `value`, in hexadecimal.
+
+    Raises:
+        UnstorableError: as `dumps_canonical`.
+    """
+    return digest_of_text(dumps_canonical(value, max_bytes=max_bytes))
+
+
+def digest_of_text(text: str) -> str:
+    """Return the SHA-256 of a canonical text that is already at hand, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_deeper_than(text: str, max_depth: int) -> bool:
+    """Tell whether a JSON text nests more than `max_depth` deep, without parsing it."""
+    if text.count("[") + text.count("{") <= max_depth:
+        return False
+    depth = 0
+    for match in _BRACKETS_AND_STRINGS.finditer(text):
+        first = text[match.start()]
+        if first in "[{":
+            depth += 1
+            if depth > max_depth:
+                return True
+        elif first in "]}":
+            depth -= 1
+    return False
+
+
+def _has_storable_shape(value: Any, max_depth: int) -> bool:
+    """Tell whether all keys are text and nothing is too deep, level by level."""
+    level = [value]
+    for _ in range(max_depth):
+        below = []
+        for item in level:
+            if isinstance(item, dict):
+                for key, child in item.items():
+                    if type(key) is not str and not isinstance(key, str):
+                        return False
+                    if type(child) not in _NO_CONTAINER:
+                        below.append(child)
+            elif isinstance(item, list | tuple):
+                for child in item:
+                    if type(child) not in _NO_CONTAINER:
+                        below.append(child)
+        if not below:
+            return True
+        level = below
+    return not any(isinstance(item, dict | list | tuple) for item in level)
 
 
 class _Duplicates(dict[str, Any]):

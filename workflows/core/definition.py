@@ -57,6 +57,8 @@ class Limits:
     expression_characters: int = 2_000
 
 
+DEFAULT_LIMITS = Limits()
+
 Text = Annotated[str, StringConstraints(max_length=10_000)]
 Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
 Retries = Annotated[int, Field(ge=0, le=100)]
@@ -171,8 +173,7 @@ class Approval(Part):
         if after is not None and after >= self.expires_after_seconds:
             raise PydanticCustomError(
                 "auto_approve_after_expiry",
-                "auto_approve_after_seconds ({after}) must be less than"
-                " expires_after_seconds ({end})",
+                "Auto-approval (after {after} s) must come before the expiry (after {end} s)",
                 {
                     "after": after,
                     "end": self.expires_after_seconds,
@@ -289,7 +290,7 @@ class WorkflowDefinition(Part):
         return self.max_retries if step.max_retries is None else step.max_retries
 
 
-def parse_definition(document: Any, limits: Limits = Limits()) -> WorkflowDefinition:
+def parse_definition(document: Any, limits: Limits = DEFAULT_LIMITS) -> WorkflowDefinition:
     """Read a definition from a document: the shapes, types and limits of its fields.
 
     What the fields say about one another (cycles, references, …) is checked by
@@ -324,6 +325,15 @@ def _unreadable(document: Any, limits: Limits) -> Problem | None:
     return None
 
 
+_PLAINER = {
+    "a valid tuple": "a list",
+    "a valid dictionary or object to extract fields from": "an object",
+    "a valid dictionary": "an object",
+    "a valid": "a",
+    "a integer": "an integer",
+    " after validation": "",
+}
+
 # pydantic's names for what went wrong → ours. Names of our own pass through.
 _ERROR_TYPES = {
     "extra_forbidden": "unknown_field",
@@ -351,7 +361,7 @@ def _problem(detail: ErrorDetails, document: Mapping[str, Any]) -> Problem:
     return Problem(
         step_name=_step_name(path, document),
         error_type=error_type,
-        message=_sentence(error_type, str(path[-1] if path else ""), detail),
+        message=_sentence(error_type, _field_name(path), detail),
         path=json_pointer(path),
     )
 
@@ -374,6 +384,12 @@ def _step_name(path: list[int | str], document: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
+def _field_name(path: list[int | str]) -> str:
+    if len(path) > 1 and isinstance(path[-1], int):
+        return f"{path[-2]}[{path[-1]}]"
+    return str(path[-1]) if path else ""
+
+
 def _sentence(error_type: str, field: str, detail: ErrorDetails) -> str:
     message = detail["msg"]
     if error_type == "unknown_step_type":
@@ -386,6 +402,6 @@ def _sentence(error_type: str, field: str, detail: ErrorDetails) -> str:
     if detail["type"] == "string_pattern_mismatch":
         return f"'{field}' must be letters, digits and _ and not begin with a digit"
     message = re.sub(r"^(Input|String|Tuple) should ", "must ", message)
-    for theirs, ours in (("tuple", "list"), ("dictionary", "object"), (" after validation", "")):
+    for theirs, ours in _PLAINER.items():
         message = message.replace(theirs, ours)
     return message if message[0].isupper() else f"'{field}' {message}"

@@ -37,14 +37,18 @@ class DefinitionError(CoreError):
         super().__init__("; ".join(problem.message for problem in self.errors[:5]))
 
 
-class CycleError(CoreError):
+class CycleError(DefinitionError):
     """Steps wait for one another in a circle; `path` names them, the first one again at the end."""
 
-    code = "cycle"
-
-    def __init__(self, path: Sequence[str]) -> None:
+    def __init__(self, path: Sequence[str], pointer: str = "/steps") -> None:
         self.path = tuple(path)
-        super().__init__(f"Steps wait for one another: {' → '.join(self.path)}")
+        super().__init__([cycle_problem(self.path, pointer)])
+
+
+def cycle_problem(cycle: Sequence[str], pointer: str) -> Problem:
+    """Return the problem that names a cycle with its path: `a → b → c → a`."""
+    way = " → ".join(cycle if len(cycle) <= 21 else (*cycle[:10], "…", *cycle[-10:]))
+    return Problem(cycle[0], "cycle", f"Steps wait for one another: {way}", pointer)
 
 
 class CanonicalError(CoreError):
@@ -69,17 +73,25 @@ class UnstorableError(CanonicalError):
 class ExpressionError(CoreError):
     """An expression or a reference cannot be read, or has no value for this run.
 
-    `position` counts characters from the beginning of the expression, from 0; it is None while
-    running.
+    `reason` is `expression_error`, or what makes a reference impossible: `unknown_step`,
+    `not_an_ancestor`, `undeclared_variable`, `unknown_field`. `position` counts characters from
+    the beginning of the text, from 0; it is None where the error belongs to no place.
     """
 
     code = "expression_error"
 
-    def __init__(self, message: str, *, source: str = "", position: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, position: int | None = None, reason: str = "expression_error"
+    ) -> None:
         self.message = message
-        self.source = source
         self.position = position
+        self.reason = reason
         super().__init__(message)
+
+    def moved(self, by: int) -> "ExpressionError":
+        """Return the same error for a text in which the expression stands `by` characters on."""
+        position = None if self.position is None else self.position + by
+        return ExpressionError(self.message, position=position, reason=self.reason)
 
 
 def json_pointer(parts: Iterable[str | int]) -> str:

@@ -23,6 +23,8 @@ def _visible(name: str) -> str:
         raise PydanticCustomError("blank", "is blank")
     if name != name.strip():
         raise PydanticCustomError("invalid_name", "begins or ends with white space")
+    if name.isascii() and name.isprintable():
+        return name
     for character in name:
         # Cc: control; Cf: bidi marks, zero width; Zl, Zp: line breaks; Cs: lone surrogates.
         if unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp", "Cs"):
@@ -37,7 +39,7 @@ def _visible(name: str) -> str:
 def _unreserved(name: str) -> str:
     if name in RESERVED_NAMES:
         raise PydanticCustomError(
-            "reserved_name", "'{name}' has a meaning of its own", {"name": name}
+            "reserved_name", "is '{name}', which has a meaning of its own", {"name": name}
         )
     return name
 
