@@ -5,6 +5,7 @@ PostgreSQL rows travel as one array a column (``unnest``), on SQLite as one prep
 run for each row. Everything else in this project goes through the ORM.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -22,7 +23,7 @@ EVENTS_CHANNEL = "mgx_events"
 
 
 class Column(NamedTuple):
-    """A column and its type: ``uuid``, ``text``, ``bigint``, ``timestamptz`` or ``jsonb``.
+    """A column and its type in PostgreSQL: ``uuid``, ``text``, ``bigint``, ``timestamptz``, ….
 
     The value of a ``jsonb`` column is JSON as Python objects, or a ``RawJson``.
     """
@@ -54,6 +55,67 @@ def upsert_rows(
     _run(f"{sql} ON CONFLICT (id) DO UPDATE SET {assignments} WHERE {guard}", columns, rows)
 
 
+def update_rows(table: str, columns: Sequence[Column], rows: Sequence[Row]) -> None:
+    """Set the columns of existing rows; the first column is ``id`` and says which row."""
+    names = [column.name for column in columns[1:]]
+    if _is_postgresql():
+        arrays = ", ".join(f"%s::{column.type}[]" for column in columns)
+        fields = ", ".join(column.name for column in columns)
+        assignments = ", ".join(f"{name} = new.{name}" for name in names)
+        sql = (
+            f"UPDATE {table} SET {assignments} FROM unnest({arrays}) AS new({fields}) "
+            f"WHERE {table}.id = new.id"
+        )
+    else:
+        assignments = ", ".join(f"{name} = ?{place}" for place, name in enumerate(names, 2))
+        sql = f"UPDATE {table} SET {assignments} WHERE id = ?1"
+    _run(sql, columns, rows)
+
+
+def select(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    """Run a query with ``%s`` places and return its rows.
+
+    A UUID or a moment may be given as it is, and a list of UUIDs for ``= ANY(%s)``. On SQLite
+    identifiers and moments come back as text: ``as_uuid`` and ``as_moment`` read both.
+    """
+    connection.ensure_connection()
+    raw: Any = connection.connection
+    if _is_postgresql():
+        with psycopg.Cursor(raw) as cursor:
+            return cursor.execute(sql, parameters).fetchall()
+    for clause in (" FOR UPDATE SKIP LOCKED", " FOR UPDATE", " FOR SHARE"):
+        sql = sql.replace(clause, "")
+    sql = sql.replace("= ANY(%s)", "IN (SELECT value FROM json_each(%s))").replace("%s", "?")
+    cursor = raw.execute(sql, [_sqlite_parameter(value) for value in parameters])
+    rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def now_sql() -> str:
+    """Return the expression for the database's time: NULL on SQLite, which has the process's."""
+    return "clock_timestamp()" if _is_postgresql() else "NULL"
+
+
+def as_uuid(value: Any) -> UUID:
+    """Read an identifier that ``select`` returned."""
+    return value if isinstance(value, UUID) else UUID(hex=value)
+
+
+def as_moment(value: Any) -> datetime | None:
+    """Read a moment that ``select`` returned."""
+    if value is None or isinstance(value, datetime):
+        return value
+    return datetime.fromisoformat(value).replace(tzinfo=UTC)
+
+
+def use_prepared_statements() -> None:
+    """Let PostgreSQL keep the plans of this connection's statements: for one that lives long."""
+    connection.ensure_connection()
+    if _is_postgresql():
+        raw: Any = connection.connection
+        raw.prepare_threshold = 2
+
+
 def take_event_numbers(counts: Mapping[UUID, int]) -> dict[UUID, int]:
     """Move each workspace's counter on by its count; return where each stood before.
 
@@ -64,7 +126,7 @@ def take_event_numbers(counts: Mapping[UUID, int]) -> dict[UUID, int]:
     with connection.cursor() as cursor:
         for workspace_id in sorted(counts):
             cursor.execute(
-                "UPDATE workflows_eventstream SET last_seq = last_seq + %s "  # noqa: S608
+                "UPDATE workflows_eventstream SET last_seq = last_seq + %s "
                 f"WHERE workspace_id = %s RETURNING last_seq{wake}",
                 [counts[workspace_id], _identifier(workspace_id)],
             )
@@ -87,9 +149,9 @@ def _insert(table: str, columns: tuple[Column, ...]) -> str:
     names = ", ".join(f'"{column.name}"' for column in columns)
     if _is_postgresql():
         arrays = ", ".join(f"%s::{column.type}[]" for column in columns)
-        return f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays})"  # noqa: S608
+        return f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays})"
     places = ", ".join("?" for _ in columns)
-    return f"INSERT INTO {table} ({names}) VALUES ({places})"  # noqa: S608
+    return f"INSERT INTO {table} ({names}) VALUES ({places})"
 
 
 def _run(sql: str, columns: Sequence[Column], rows: Sequence[Row]) -> None:
@@ -127,6 +189,14 @@ def _identifier(value: UUID) -> Any:
     return value if _is_postgresql() else value.hex
 
 
+def _sqlite_parameter(value: Any) -> Any:
+    if isinstance(value, list):
+        return json.dumps([item.hex if isinstance(item, UUID) else item for item in value])
+    if convert := _SQLITE_TYPES.get(type(value)):
+        return convert(value)
+    return value
+
+
 def _timestamp(value: datetime) -> str:
     """Return ``value`` in the form in which Django keeps it in SQLite: UTC, without a zone."""
     return value.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
@@ -135,6 +205,10 @@ def _timestamp(value: datetime) -> str:
 _SQLITE: dict[str, Callable[[Any], Any]] = {
     "uuid": lambda value: value.hex,
     "timestamptz": _timestamp,
+}
+_SQLITE_TYPES: dict[type, Callable[[Any], Any]] = {
+    UUID: lambda value: value.hex,
+    datetime: _timestamp,
 }
 
 

@@ -1,1 +1,33 @@
-def start_driver(**_: object) -> None: ...
+"""How a driver comes into a django-q2 worker, and how it leaves with it."""
+
+import signal
+import threading
+from types import FrameType
+
+from django.db import connections
+
+from workflows.engine.driver import Driver
+
+
+def start_driver(*, proc_name: str = "", **_: object) -> None:
+    """Start a driver in the worker that django-q2 has just spawned.
+
+    It stops when the worker's main thread ends, which waits for it: at the end of the cluster,
+    when the worker is recycled, or at SIGTERM.
+    """
+    # A connection that came over the fork belongs to the parent too.
+    connections.close_all()
+    driver = Driver()
+    driver.launch()
+    threading.Thread(target=_stop_with_main_thread, args=[driver], daemon=True).start()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _leave)
+
+
+def _stop_with_main_thread(driver: Driver) -> None:
+    threading.main_thread().join()
+    driver.stop()
+
+
+def _leave(signal_number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)

@@ -9,6 +9,7 @@ from workflows.models.tenants import Workspace
 class EngineDriver(models.Model):
     """One driver: the part of a worker process that runs executions.
 
+    ``process`` names the process for those on the same machine (``leases.process_key``).
     It lives as long as ``heartbeat_at`` is recent. ``fenced_at`` is set by whoever took its
     executions away; from then on it cannot write, even if it was only asleep.
     """
@@ -16,6 +17,7 @@ class EngineDriver(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     host = models.CharField(max_length=255)
     pid = models.PositiveIntegerField()
+    process = models.CharField(max_length=200, blank=True)
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
     fenced_at = models.DateTimeField(null=True)

@@ -16,6 +16,10 @@ from workflows.models.engine import EngineDriver
 from workflows.models.tenants import Project, Workspace
 from workflows.querysets import ExecutionQuerySet, StepExecutionQuerySet
 
+# Sorted, for a set's own order differs from process to process.
+_ENDED = sorted(s.value for s in TERMINAL_EXECUTION_STATUSES)
+_STEP_ENDED = sorted(s.value for s in TERMINAL_STEP_STATUSES)
+
 
 class WorkflowExecution(models.Model):
     """One run of a workflow.
@@ -74,15 +78,12 @@ class WorkflowExecution(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(
-                    status__in=[s.value for s in TERMINAL_EXECUTION_STATUSES],
+                    status__in=_ENDED,
                     completed_at__isnull=False,
                     driver__isnull=True,
                     wake_at__isnull=True,
                 )
-                | (
-                    ~Q(status__in=[s.value for s in TERMINAL_EXECUTION_STATUSES])
-                    & Q(completed_at__isnull=True)
-                ),
+                | (~Q(status__in=_ENDED) & Q(completed_at__isnull=True)),
                 name="execution_ended_when_terminal",
             ),
         ]
@@ -148,13 +149,10 @@ class WorkflowStepExecution(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(
-                    status__in=[s.value for s in TERMINAL_STEP_STATUSES],
+                    status__in=_STEP_ENDED,
                     completed_at__isnull=False,
                 )
-                | (
-                    ~Q(status__in=[s.value for s in TERMINAL_STEP_STATUSES])
-                    & Q(completed_at__isnull=True)
-                ),
+                | (~Q(status__in=_STEP_ENDED) & Q(completed_at__isnull=True)),
                 name="step_execution_ended_when_terminal",
             ),
         ]

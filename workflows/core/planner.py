@@ -1,0 +1,223 @@
+"""What runs next: a pure function of the graph and of where each step stands.
+
+``Progress`` counts, for every step, how the steps before it ended, so that a step's rule is
+judged in constant time however many steps it waits for. The engine records what happened and
+carries out the moves; nothing here knows of a database.
+
+Trigger rules have Airflow's names and meanings. How a step ended counts as
+
+* success: completed, or failed with ``continue_on_error``,
+* failure: failed, timed out, cancelled, or skipped because of a failure before it,
+* skip: skipped for any other reason.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from workflows.core.graph import Graph
+from workflows.core.states import TERMINAL_STEP_STATUSES, SkipReason, StepStatus
+
+#: Rules that let a step run although something before it failed.
+ACCEPT_FAILURES = frozenset({"all_done", "all_failed", "one_failed", "always"})
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The step may run now."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """The step's rule can no longer be met."""
+
+    name: str
+    reason: SkipReason
+
+
+Move = Start | Skip
+
+
+class Tally:
+    """How many of the steps before a step have ended, and how."""
+
+    __slots__ = ("failed", "skipped", "succeeded", "total")
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.succeeded = 0
+        self.failed = 0
+        self.skipped = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of them have ended."""
+        return self.succeeded + self.failed + self.skipped == self.total
+
+
+class Progress:
+    """Where each step of a run stands.
+
+    Attributes:
+        statuses: the status of every step that has moved; the others are pending.
+        unfinished: how many steps have not ended.
+        failures: the steps whose failure fails the run, in the order in which they ended.
+    """
+
+    __slots__ = (
+        "_rules",
+        "_tallies",
+        "failures",
+        "graph",
+        "is_fail_fast",
+        "statuses",
+        "unfinished",
+    )
+
+    def __init__(self, graph: Graph, rules: Mapping[str, str], *, is_fail_fast: bool) -> None:
+        """Begin with every step pending. ``rules``: the trigger rules other than the default."""
+        self.graph = graph
+        self.is_fail_fast = is_fail_fast
+        self.statuses: dict[str, StepStatus] = {}
+        self.unfinished = len(graph)
+        self.failures: list[str] = []
+        self._rules = rules
+        self._tallies: dict[str, Tally] = {}
+
+    def record(
+        self,
+        name: str,
+        status: StepStatus,
+        *,
+        skip_reason: str = "",
+        is_tolerated: bool = False,
+    ) -> None:
+        """Note that a step is now at ``status``; ``is_tolerated``: the run goes on if it failed."""
+        self.statuses[name] = status
+        if status not in TERMINAL_STEP_STATUSES:
+            return
+        self.unfinished -= 1
+        has_failed = status not in (StepStatus.COMPLETED, StepStatus.SKIPPED) and not is_tolerated
+        if has_failed:
+            self.failures.append(name)
+        counts_as_failed = has_failed or skip_reason == SkipReason.UPSTREAM_FAILED
+        is_skip = status is StepStatus.SKIPPED and not counts_as_failed
+        for successor in self.graph.successors[name]:
+            tally = self._tally(successor)
+            if counts_as_failed:
+                tally.failed += 1
+            elif is_skip:
+                tally.skipped += 1
+            else:
+                tally.succeeded += 1
+
+    def judge(self, name: str) -> Move | None:
+        """Return the move that a pending step is due for, or None while its rule is open."""
+        rule = self._rules.get(name, "all_success")
+        tally = self._tally(name)
+        verdict = _RULES[rule](tally)
+        if verdict is True:
+            if self.is_fail_fast and self.failures and rule not in ACCEPT_FAILURES:
+                return Skip(name, SkipReason.UPSTREAM_FAILED)
+            return Start(name)
+        return Skip(name, verdict) if verdict else None
+
+    def _tally(self, name: str) -> Tally:
+        tally = self._tallies.get(name)
+        if tally is None:
+            tally = self._tallies[name] = Tally(len(self.graph.predecessors[name]))
+        return tally
+
+
+def next_moves(progress: Progress, ended: Iterable[str] | None = None) -> list[Move]:
+    """Return the moves that have become due, in the order of the definition.
+
+    ``ended`` names the steps that ended since the last call, and only what waits for them is
+    looked at; None means all steps, as after loading a run. Skips are moves like any other:
+    record them and ask again with their names.
+    """
+    statuses = progress.statuses
+    if ended is None:
+        candidates: Iterable[str] = progress.graph.order
+    else:
+        successors = progress.graph.successors
+        candidates = dict.fromkeys(name for e in ended for name in successors[e])
+    moves = []
+    for name in candidates:
+        if name not in statuses and (move := progress.judge(name)):
+            moves.append(move)
+    return moves
+
+
+# Each rule says True (run), a reason (it never will), or None (it is still open).
+Verdict = bool | SkipReason | None
+
+
+def _all_success(t: Tally) -> Verdict:
+    if t.failed:
+        return SkipReason.UPSTREAM_FAILED
+    if t.skipped:
+        return SkipReason.UPSTREAM_SKIPPED
+    return t.is_complete or None
+
+
+def _all_done(t: Tally) -> Verdict:
+    return t.is_complete or None
+
+
+def _all_failed(t: Tally) -> Verdict:
+    if t.succeeded or t.skipped:
+        return SkipReason.TRIGGER_RULE_NOT_MET
+    return t.is_complete or None
+
+
+def _one_success(t: Tally) -> Verdict:
+    if t.succeeded or not t.total:
+        return True
+    if t.is_complete:
+        return SkipReason.UPSTREAM_FAILED if t.failed else SkipReason.UPSTREAM_SKIPPED
+    return None
+
+
+def _one_failed(t: Tally) -> Verdict:
+    if t.failed:
+        return True
+    return SkipReason.TRIGGER_RULE_NOT_MET if t.is_complete else None
+
+
+def _none_failed(t: Tally) -> Verdict:
+    if t.failed:
+        return SkipReason.UPSTREAM_FAILED
+    return t.is_complete or None
+
+
+def _none_failed_min_one_success(t: Tally) -> Verdict:
+    if t.failed:
+        return SkipReason.UPSTREAM_FAILED
+    if not t.is_complete:
+        return None
+    return True if t.succeeded or not t.total else SkipReason.UPSTREAM_SKIPPED
+
+
+def _all_skipped(t: Tally) -> Verdict:
+    if t.succeeded or t.failed:
+        return SkipReason.TRIGGER_RULE_NOT_MET
+    return t.is_complete or None
+
+
+def _always(_: Tally) -> Verdict:
+    return True
+
+
+_RULES = {
+    "all_success": _all_success,
+    "all_done": _all_done,
+    "all_failed": _all_failed,
+    "one_success": _one_success,
+    "one_failed": _one_failed,
+    "none_failed": _none_failed,
+    "none_failed_min_one_success": _none_failed_min_one_success,
+    "all_skipped": _all_skipped,
+    "always": _always,
+}

@@ -1,0 +1,105 @@
+"""The asyncio side of a driver: it runs the bodies of steps, and touches no database.
+
+Async handlers run on the loop as they are, so one process carries a thousand of them; sync tasks
+go to threads. Each attempt ends as exactly one ``Result``; results of one round of the loop are
+handed to the writer together.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from workflows.core.errors import UnstorableError
+from workflows.core.outcomes import Completed, Failed, Outcome
+from workflows.engine.inputs import dump_json
+from workflows.engine.turn import Result
+from workflows.handlers import StepContext, WorkHandler, handlers
+
+logger = logging.getLogger("workflows.engine")
+
+MAX_MESSAGE = 2_000
+
+
+class Bodies:
+    """The attempts that this process is running now. All methods belong to the loop's thread."""
+
+    def __init__(self, report: Callable[[list[Result]], None]) -> None:
+        self._report = report
+        self._tasks: dict[UUID, dict[tuple[str, int], asyncio.Task[None]]] = {}
+        self._results: list[Result] = []
+        self._loop = asyncio.get_running_loop()
+
+    def start(self, contexts: Sequence[StepContext]) -> None:
+        """Begin the bodies of attempts whose start is committed."""
+        for context in contexts:
+            key = (context.step.name, context.attempt)
+            of_run = self._tasks.setdefault(context.execution_id, {})
+            of_run[key] = self._loop.create_task(self._run(context))
+
+    def cancel(self, execution_id: UUID) -> None:
+        """Stop the bodies of an execution; they report nothing."""
+        for task in self._tasks.pop(execution_id, {}).values():
+            task.cancel()
+
+    @property
+    def execution_ids(self) -> list[UUID]:
+        """The executions that bodies are running for."""
+        return list(self._tasks)
+
+    async def _run(self, context: StepContext) -> None:
+        outcome = await run_body(context)
+        of_run = self._tasks.get(context.execution_id)
+        if of_run is None:
+            return
+        of_run.pop((context.step.name, context.attempt), None)
+        if not of_run:
+            del self._tasks[context.execution_id]
+        if not self._results:
+            self._loop.call_soon(self._hand_over)
+        self._results.append(
+            Result(context.execution_id, context.step.name, context.attempt, outcome)
+        )
+
+    def _hand_over(self) -> None:
+        results, self._results = self._results, []
+        self._report(results)
+
+
+async def run_body(context: StepContext) -> Outcome:
+    """Run one attempt and return what it came to; only a cancellation gets out."""
+    handler = handlers()[context.step.step_type]
+    assert isinstance(handler, WorkHandler)
+    limit = asyncio.timeout(context.step.timeout_seconds)
+    try:
+        async with limit:
+            outcome = await handler.run(context)
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:  # whatever a body raises is the failure of its attempt
+        if limit.expired():
+            message = f"The attempt took longer than its {context.step.timeout_seconds} seconds"
+            return Failed("timeout", message, is_timeout=True)
+        logger.info("%s failed: %s", context.step.name, type(error).__name__)
+        return Failed(_code(error), f"{type(error).__name__}: {_bounded(error)}")
+    if isinstance(outcome, Completed) and outcome.text is None:
+        try:
+            return Completed(outcome.output, dump_json(outcome.output))
+        except UnstorableError as error:
+            return Failed(error.code, _bounded(error), is_final=True)
+    return outcome
+
+
+def _code(error: Exception) -> str:
+    code = getattr(error, "code", None)
+    return code[:100] if isinstance(code, str) and code.isidentifier() else "error"
+
+
+def _bounded(error: BaseException) -> str:
+    """Return the exception's text, whatever its author did: bounded, and storable."""
+    try:
+        text = str(error)
+    except Exception:  # __str__ is the body's code too
+        text = "(its message cannot be read)"
+    text = text[:MAX_MESSAGE].replace("\0", "�")
+    return text.encode("utf-8", "replace").decode("utf-8")

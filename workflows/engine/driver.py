@@ -1,0 +1,92 @@
+"""A driver: the part of a worker process that runs executions.
+
+Two threads: one runs an asyncio loop with the bodies of the steps (``bodies.py``) and listens for
+hints (``wakeups.py``), the other one does all the database work (``writer.py``).
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from uuid import UUID
+
+from workflows.bulk import ENGINE_CHANNEL
+from workflows.engine.bodies import Bodies
+from workflows.engine.wakeups import watch
+from workflows.engine.writer import Writer
+from workflows.handlers import StepContext
+
+
+class Driver:
+    """Runs executions from ``start`` until ``stop``."""
+
+    def __init__(self) -> None:
+        self._writer = Writer(self)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._bodies: Bodies | None = None
+        self._ready = threading.Event()
+        # Not daemons: the process waits for them, and so for the steps that they finish.
+        self._threads = [
+            threading.Thread(target=self._run_loop, name="mgx-loop"),
+            threading.Thread(target=self._run_writer, name="mgx-writer"),
+        ]
+
+    def launch(self) -> None:
+        """Start both threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Finish what runs within the grace, hand back the rest. Returns at once."""
+        self._writer.stop()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until the driver has stopped, at most ``timeout`` seconds for each thread."""
+        for thread in self._threads:
+            thread.join(timeout)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    # --- what the writer asks, from its thread ---------------------------------------------
+
+    def start(self, contexts: list[StepContext]) -> None:
+        """Begin the bodies of attempts whose start is committed."""
+        self._on_loop(lambda bodies: bodies.start(contexts))
+
+    def cancel(self, execution_ids: list[UUID]) -> None:
+        """Stop the bodies of these executions; of all where none is named."""
+
+        def act(bodies: Bodies) -> None:
+            for execution_id in execution_ids or bodies.execution_ids:
+                bodies.cancel(execution_id)
+
+        self._on_loop(act)
+
+    def _on_loop(self, act: Callable[[Bodies], None]) -> None:
+        assert self._loop is not None
+        assert self._bodies is not None
+        self._loop.call_soon_threadsafe(act, self._bodies)
+
+    # --- the threads ----------------------------------------------------------------------
+
+    def _run_writer(self) -> None:
+        self._ready.wait()
+        try:
+            self._writer.run()
+        finally:
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._finished.set)
+
+    def _run_loop(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._finished = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._bodies = Bodies(self._writer.report)
+        self._ready.set()
+        hints = asyncio.create_task(self._pass_on_hints())
+        await self._finished.wait()
+        hints.cancel()
+
+    async def _pass_on_hints(self) -> None:
+        async for _ in watch(ENGINE_CHANNEL):
+            self._writer.hint()

@@ -1,0 +1,158 @@
+"""What a driver holds: the executions it owns, and what a turn does with them."""
+
+import heapq
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from workflows.engine import leases, store
+from workflows.engine.loading import Loader
+from workflows.engine.run import Run
+from workflows.engine.turn import Result, Turn
+from workflows.handlers import StepContext
+
+logger = logging.getLogger("workflows.engine")
+
+_CLAIMS_A_TURN = 250
+
+#: An attempt: execution, step, number.
+Attempt = tuple[UUID, str, int]
+
+
+@dataclass(slots=True)
+class AfterCommit:
+    """What the loop is told once a turn is committed, and when that was (database's time)."""
+
+    start: list[StepContext]
+    cancel: list[UUID]
+    now: datetime
+    has_claimed: bool
+
+
+class Holdings:
+    """The executions of one driver. ``in_flight``: attempts whose result is still to come."""
+
+    def __init__(self, driver_id: UUID) -> None:
+        self.driver_id = driver_id
+        self.in_flight: set[Attempt] = set()
+        self._runs: dict[UUID, Run] = {}
+        self._looks: list[tuple[datetime, UUID]] = []
+        self._loader = Loader()
+
+    @property
+    def next_look(self) -> datetime | None:
+        """When the first of the runs wants to be looked at by itself."""
+        return self._looks[0][0] if self._looks else None
+
+    def forget(self) -> None:
+        """Drop the copies of the rows; the next scan reads them again. Attempts run on."""
+        self._runs.clear()
+        self._looks.clear()
+
+    def take_turn(
+        self, results: list[Result], *, drivers: int, is_scan: bool, is_draining: bool
+    ) -> AfterCommit:
+        """Record ``results`` and start what follows, in one transaction.
+
+        ``is_scan``: also look for decisions and for executions to claim, of which the share is
+        one in ``drivers``. ``is_draining``: start and claim nothing, and give back what is idle.
+
+        Raises Fenced, or what the database raises; then nothing has happened.
+        """
+        with transaction.atomic():
+            turn = Turn(self.driver_id, leases.hold(self.driver_id), is_draining=is_draining)
+            due = self._due_looks(turn.now)
+            gone: list[UUID] = []
+            if is_scan:
+                woken, gone = self._look_around(turn, results)
+                due |= woken
+            gone += self._note(turn, results, due)
+            has_claimed = is_scan and not is_draining and self._claim(turn, drivers)
+            turn.carry_out()
+        return self._settle(turn, gone, has_claimed=has_claimed)
+
+    def hand_back_all(self) -> None:
+        """Give every execution to other drivers, in the middle of whatever they do."""
+        with transaction.atomic():
+            turn = Turn(self.driver_id, leases.hold(self.driver_id), is_draining=True)
+            locked = store.lock_executions(self.driver_id, self._runs)
+            for run_id in locked:
+                turn.hand_back(self._runs[run_id])
+            turn.carry_out()
+        self.forget()
+
+    def _look_around(self, turn: Turn, results: list[Result]) -> tuple[set[UUID], list[UUID]]:
+        """Return the runs that asked to be woken, and those that were taken away."""
+        owned = store.owned_executions(self.driver_id)
+        gone = [run_id for run_id in self._runs if run_id not in owned]
+        if forgotten := [run_id for run_id in owned if run_id not in self._runs]:
+            known = {(r.execution_id, r.step_name, r.attempt) for r in results} | self.in_flight
+            self._adopt(turn, store.reload_executions(self.driver_id, forgotten), known)
+        return {run_id for run_id, wake_at in owned.items() if wake_at}, gone
+
+    def _note(self, turn: Turn, results: list[Result], due: set[UUID]) -> list[UUID]:
+        """Lock what the turn is about and record the results; return the runs that are lost."""
+        involved = {r.execution_id for r in results if r.execution_id in self._runs} | due
+        if not involved:
+            return []
+        locked = store.lock_executions(self.driver_id, involved)
+        for run_id, wake_at in locked.items():
+            if wake_at or run_id in due:
+                turn.wake(self._runs[run_id])
+        for result in results:
+            if run := self._runs.get(result.execution_id):
+                if run.id in locked:
+                    turn.note(run, result)
+                else:
+                    turn.refuse(run, result)
+        return [run_id for run_id in involved if run_id not in locked]
+
+    def _claim(self, turn: Turn, drivers: int) -> bool:
+        room = min(settings.MGX_DRIVER_CAPACITY - len(self._runs), _CLAIMS_A_TURN)
+        if room <= 0:
+            return False
+        claimed = store.claim_executions(
+            self.driver_id, at_most=room, drivers=drivers, now=turn.now
+        )
+        self._adopt(turn, claimed, ())
+        return bool(claimed)
+
+    def _adopt(self, turn: Turn, claimed: list[store.Claimed], known: Collection[Attempt]) -> None:
+        """Make runs of claimed rows; an attempt that is ``known`` here goes on."""
+        for run in self._loader.load(claimed):
+            self._runs[run.id] = run
+            turn.begin(run, known)
+
+    def _due_looks(self, now: datetime) -> set[UUID]:
+        due = set()
+        while self._looks and self._looks[0][0] <= now:
+            run_id = heapq.heappop(self._looks)[1]
+            if run_id in self._runs:
+                due.add(run_id)
+        return due
+
+    def _settle(self, turn: Turn, gone: list[UUID], *, has_claimed: bool) -> AfterCommit:
+        """Bring the copies up to date with the transaction that has just committed."""
+        stopped = list(gone)
+        for run_id in turn.left:
+            if self._runs[run_id].running:
+                stopped.append(run_id)
+        for run_id in (*gone, *turn.left):
+            self._runs.pop(run_id, None)
+        if stopped:
+            lost = set(stopped)
+            self.in_flight = {a for a in self.in_flight if a[0] not in lost}
+        start = []
+        for run, context in turn.bodies:
+            if run.id in self._runs:
+                self.in_flight.add((run.id, context.step.name, context.attempt))
+                start.append(context)
+        for run in turn.touched:
+            if run.id in self._runs and (look := run.next_look()):
+                heapq.heappush(self._looks, (look, run.id))
+        return AfterCommit(start=start, cancel=stopped, now=turn.now, has_claimed=has_claimed)

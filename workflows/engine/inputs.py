@@ -1,0 +1,33 @@
+"""What goes into a step and what comes out of it, as the values and the text that are kept."""
+
+from typing import Any
+
+from django.conf import settings
+
+from workflows.bulk import RawJson
+from workflows.core.canonical import dumps_canonical
+from workflows.core.compiled import CompiledStep
+from workflows.core.scope import Scope
+
+
+def read_inputs(step: CompiledStep, scope: Scope) -> dict[str, Any]:
+    """Return the step's inputs with their references put in. Raises ExpressionError."""
+    inputs: dict[str, Any] = step.inputs.resolve(scope)
+    return inputs
+
+
+def read_texts(step: CompiledStep, scope: Scope) -> dict[str, str]:
+    """Return the texts that a gate shows, with their references put in."""
+    return {
+        name: str(compiled.resolve(scope))
+        for name, compiled in (("title", step.title), ("description", step.description))
+        if compiled
+    }
+
+
+def dump_json(value: Any) -> RawJson:
+    """Return the canonical text of an input or an output.
+
+    Raises UnstorableError if it has none, or a longer one than ``MGX_MAX_OUTPUT_BYTES``.
+    """
+    return RawJson(dumps_canonical(value, max_bytes=settings.MGX_MAX_OUTPUT_BYTES))

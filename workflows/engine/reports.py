@@ -1,0 +1,109 @@
+"""What the engine says happened: the events of a turn, in words for people."""
+
+from collections.abc import Iterable
+
+from workflows.core.states import ExecutionStatus, StepStatus
+from workflows.engine.run import Run, StepRecord
+from workflows.engine.store import Release
+from workflows.events import EventDraft, EventType
+
+_STEP_ENDED = {
+    StepStatus.COMPLETED: (EventType.STEP_COMPLETED, "{name} completed"),
+    StepStatus.FAILED: (EventType.STEP_FAILED, "{name} failed: {error}"),
+    StepStatus.TIMEOUT: (EventType.STEP_FAILED, "{name} ran out of time"),
+    StepStatus.SKIPPED: (EventType.STEP_SKIPPED, "{name} was skipped: {reason}"),
+}
+_RUN_ENDED = {
+    ExecutionStatus.COMPLETED: (EventType.WORKFLOW_COMPLETED, "completed"),
+    ExecutionStatus.FAILED: (EventType.WORKFLOW_FAILED, "failed"),
+    ExecutionStatus.TIMEOUT: (EventType.WORKFLOW_FAILED, "ran out of time"),
+}
+
+
+class Reporter:
+    """Collects the events of one turn."""
+
+    __slots__ = ("events",)
+
+    def __init__(self) -> None:
+        self.events: list[EventDraft] = []
+
+    def add(self, drafts: Iterable[EventDraft]) -> None:
+        """Add the events of a handler."""
+        self.events.extend(drafts)
+
+    def started(self, run: Run, record: StepRecord, agent_name: str = "") -> None:
+        data: dict[str, object] = {"step": record.name, "attempt": record.attempts}
+        if agent_name:
+            data["agent"] = agent_name
+        by = f" on {agent_name}" if agent_name else ""
+        self._step(EventType.STEP_STARTED, run, record, data, f"{record.name} started{by}")
+
+    def ended(self, run: Run, record: StepRecord) -> None:
+        event_type, words = _STEP_ENDED[record.status]
+        data: dict[str, object] = {"step": record.name, "attempt": record.attempts}
+        if record.error_code:
+            data["error_code"] = record.error_code
+        if record.skip_reason:
+            data["skip_reason"] = record.skip_reason
+        message = words.format(
+            name=record.name,
+            error=record.error_message,
+            reason=record.skip_reason.replace("_", " "),
+        )
+        self._step(event_type, run, record, data, message)
+
+    def retrying(self, run: Run, record: StepRecord, delay: float) -> None:
+        data: dict[str, object] = {
+            "step": record.name,
+            "attempt": record.attempts,
+            "error_code": record.error_code,
+            "error_message": record.error_message,
+            "delay_seconds": round(delay, 3),
+        }
+        message = f"{record.name} failed and is tried again: {record.error_message}"
+        self._step(EventType.STEP_RETRYING, run, record, data, message)
+
+    def refused(self, run: Run, step_name: str, attempt: int) -> None:
+        record = run.records[step_name]
+        data: dict[str, object] = {"step": step_name, "attempt": attempt}
+        message = f"A late result of {step_name}, attempt {attempt}, was refused"
+        self._step(EventType.STEP_RESULT_REFUSED, run, record, data, message)
+
+    def run_ended(self, run: Run, release: Release) -> None:
+        event_type, words = _RUN_ENDED[run.status]
+        data: dict[str, object] = {"number": run.number}
+        if release.error_code:
+            data["error_code"] = release.error_code
+            data["error_message"] = release.error_message
+        self.events.append(
+            EventDraft(
+                event_type=event_type,
+                workspace_id=run.workspace_id,
+                workflow_id=run.workflow_id,
+                workflow_execution_id=run.id,
+                data=data,
+                message=f"{run.workflow_name}, run {run.number}, {words}",
+            )
+        )
+
+    def _step(
+        self,
+        event_type: EventType,
+        run: Run,
+        record: StepRecord,
+        data: dict[str, object],
+        message: str,
+    ) -> None:
+        self.events.append(
+            EventDraft(
+                event_type=event_type,
+                workspace_id=run.workspace_id,
+                workflow_id=run.workflow_id,
+                workflow_execution_id=run.id,
+                workflow_step_id=record.id,
+                agent_id=record.agent_instance_id,
+                data=data,
+                message=message,
+            )
+        )

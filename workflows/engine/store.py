@@ -1,0 +1,226 @@
+"""The engine's statements on executions and steps: lock, claim, load, write."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import attrgetter
+from uuid import UUID
+
+from workflows.bulk import (
+    Column,
+    RawJson,
+    as_moment,
+    as_uuid,
+    select,
+    update_rows,
+    upsert_rows,
+)
+from workflows.core.states import StepStatus
+from workflows.engine.run import Run, StepRecord
+
+STEP_COLUMNS = (
+    Column("id", "uuid"),
+    Column("execution_id", "uuid"),
+    Column("name", "text"),
+    Column("step_type", "text"),
+    Column("revision", "bigint"),
+    Column("status", "text"),
+    Column("attempts", "bigint"),
+    Column("crashes", "bigint"),
+    Column("input_data", "jsonb"),
+    Column("output_data", "jsonb"),
+    Column("error_code", "text"),
+    Column("error_message", "text"),
+    Column("skip_reason", "text"),
+    Column("agent_instance_id", "uuid"),
+    Column("due_at", "timestamptz"),
+    Column("started_at", "timestamptz"),
+    Column("completed_at", "timestamptz"),
+)
+_MUTABLE = [column.name for column in STEP_COLUMNS[5:]]
+_step_fields = attrgetter(
+    *(column.name for column in STEP_COLUMNS if column.name != "execution_id")
+)
+
+EXECUTION_COLUMNS = (
+    Column("id", "uuid"),
+    Column("status", "text"),
+    Column("output_data", "jsonb"),
+    Column("error_code", "text"),
+    Column("error_message", "text"),
+    Column("active_seconds", "double precision"),
+    Column("active_since", "timestamptz"),
+    Column("driver_id", "uuid"),
+    Column("wake_at", "timestamptz"),
+    Column("started_at", "timestamptz"),
+    Column("completed_at", "timestamptz"),
+)
+
+#: A terminal row is never written again, whoever tries.
+_STILL_OPEN = "workflows_workflowstepexecution.completed_at IS NULL"
+
+
+@dataclass(slots=True)
+class Claimed:
+    """A row of the execution that was just claimed."""
+
+    id: UUID
+    workspace_id: UUID
+    project_id: UUID | None
+    workflow_id: UUID
+    version_id: UUID
+    number: int
+    started_by_id: int | None
+    status: str
+    input_variables: str
+    timeout_seconds: int
+    active_seconds: float
+    active_since: datetime | None
+    started_at: datetime | None
+
+
+_CLAIMED = (
+    "id, workspace_id, project_id, workflow_id, version_id, number, started_by_id, status,"
+    " input_variables, timeout_seconds, active_seconds, active_since, started_at"
+)
+_FAIR_SHARE = (
+    "SELECT (count(*) + %s - 1) / %s FROM (SELECT 1 FROM workflows_workflowexecution"
+    " WHERE driver_id IS NULL AND wake_at <= %s LIMIT %s) AS runnable"
+)
+
+
+def claim_executions(
+    driver_id: UUID, *, at_most: int, drivers: int, now: datetime
+) -> list[Claimed]:
+    """Take this driver's fair share of the runnable executions, those due longest first.
+
+    Claimed executions carry the driver's id and a higher fence; nothing else claims them until
+    they are released or the driver is fenced.
+    """
+    rows = select(
+        "UPDATE workflows_workflowexecution"
+        " SET driver_id = %s, fence = fence + 1, wake_at = NULL WHERE id IN ("
+        "SELECT id FROM workflows_workflowexecution"
+        " WHERE driver_id IS NULL AND wake_at <= %s"
+        f" ORDER BY wake_at LIMIT ({_FAIR_SHARE}) FOR UPDATE SKIP LOCKED) RETURNING {_CLAIMED}",
+        driver_id, now, drivers, drivers, now, at_most * drivers,
+    )  # fmt: skip
+    return [_claimed(row) for row in rows]
+
+
+def reload_executions(driver_id: UUID, ids: Sequence[UUID]) -> list[Claimed]:
+    """Lock and read again those of ``ids`` that this driver still owns."""
+    rows = select(
+        f"SELECT {_CLAIMED} FROM workflows_workflowexecution"
+        " WHERE id = ANY(%s) AND driver_id = %s ORDER BY id FOR UPDATE",
+        list(ids), driver_id,
+    )  # fmt: skip
+    return [_claimed(row) for row in rows]
+
+
+def lock_executions(driver_id: UUID, ids: Iterable[UUID]) -> dict[UUID, datetime | None]:
+    """Lock those of ``ids`` that this driver still owns; return when each asked to be woken."""
+    rows = select(
+        "SELECT id, wake_at FROM workflows_workflowexecution"
+        " WHERE id = ANY(%s) AND driver_id = %s ORDER BY id FOR UPDATE",
+        list(ids), driver_id,
+    )  # fmt: skip
+    return {as_uuid(row[0]): as_moment(row[1]) for row in rows}
+
+
+def owned_executions(driver_id: UUID) -> dict[UUID, datetime | None]:
+    """Return every execution of this driver, and when it asked to be woken."""
+    rows = select(
+        "SELECT id, wake_at FROM workflows_workflowexecution WHERE driver_id = %s", driver_id
+    )
+    return {as_uuid(row[0]): as_moment(row[1]) for row in rows}
+
+
+def load_steps(runs: dict[UUID, Run]) -> None:
+    """Read the steps of ``runs`` that have moved, and the outputs that are still needed."""
+    fields = [c.name for c in STEP_COLUMNS if c.name not in ("input_data", "output_data")]
+    rows = select(
+        f"SELECT {', '.join(fields)} FROM workflows_workflowstepexecution"
+        " WHERE execution_id = ANY(%s)",
+        list(runs),
+    )
+    for row in rows:
+        values = dict(zip(fields, row, strict=True))
+        run = runs[as_uuid(values.pop("execution_id"))]
+        record = StepRecord(**values)
+        record.id = as_uuid(record.id)
+        record.status = StepStatus(record.status)
+        record.agent_instance_id = (
+            as_uuid(record.agent_instance_id) if record.agent_instance_id else None
+        )
+        for moment in ("due_at", "started_at", "completed_at"):
+            setattr(record, moment, as_moment(getattr(record, moment)))
+        if (known := run.records.get(record.name)) is None or known.revision < record.revision:
+            run.records[record.name] = record
+
+
+def load_outputs(ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Return the outputs of step executions, as JSON text."""
+    rows = select(
+        "SELECT id, output_data FROM workflows_workflowstepexecution WHERE id = ANY(%s)", list(ids)
+    )
+    return {as_uuid(row[0]): row[1] for row in rows}
+
+
+def write_steps(records: Iterable[tuple[UUID, StepRecord]]) -> None:
+    """Write (execution, step) rows as they stand now."""
+    rows = []
+    for execution_id, record in records:
+        values = _step_fields(record)
+        rows.append((values[0], execution_id, *values[1:]))
+    upsert_rows(
+        "workflows_workflowstepexecution", STEP_COLUMNS, rows, update=_MUTABLE, guard=_STILL_OPEN
+    )
+
+
+def write_executions(
+    runs: Iterable[Run], *, driver_id: UUID, released: dict[UUID, "Release"]
+) -> None:
+    """Write executions as they stand now; those in ``released`` are given up, or have ended."""
+    rows = []
+    for run in runs:
+        release = released.get(run.id)
+        rows.append(
+            (
+                run.id,
+                run.status.value,
+                release.output if release else None,
+                release.error_code if release else "",
+                release.error_message if release else "",
+                run.active_seconds,
+                run.active_since,
+                None if release else driver_id,
+                release.wake_at if release else None,
+                run.started_at,
+                release.completed_at if release else None,
+            )
+        )
+    update_rows("workflows_workflowexecution", EXECUTION_COLUMNS, rows)
+
+
+@dataclass(slots=True)
+class Release:
+    """How a driver leaves an execution: until ``wake_at``, or ended with ``output``."""
+
+    wake_at: datetime | None = None
+    output: RawJson | None = None
+    error_code: str = ""
+    error_message: str = ""
+    completed_at: datetime | None = None
+
+
+def _claimed(row: tuple[object, ...]) -> Claimed:
+    claimed = Claimed(*row)  # type: ignore[arg-type]
+    claimed.id = as_uuid(claimed.id)
+    claimed.workspace_id = as_uuid(claimed.workspace_id)
+    claimed.project_id = as_uuid(claimed.project_id) if claimed.project_id else None
+    claimed.workflow_id = as_uuid(claimed.workflow_id)
+    claimed.version_id = as_uuid(claimed.version_id)
+    claimed.active_since = as_moment(claimed.active_since)
+    claimed.started_at = as_moment(claimed.started_at)
+    return claimed

@@ -1,0 +1,390 @@
+"""One turn of a driver: one transaction that records what happened and starts what comes next.
+
+The order is that of every turn: lock the driver's own row, lock the executions, note what their
+steps came to, ask the planner, let gates open and agents be reserved, write the rows, append the
+events. The locks follow the project's lock order: driver → execution (by id) →
+approval, step, timer → event stream (by workspace).
+"""
+
+import random
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+
+from workflows.bulk import RawJson, wake_engine
+from workflows.core.errors import ExpressionError, UnstorableError
+from workflows.core.outcomes import Completed, Failed, Outcome, Skipped, Waiting
+from workflows.core.planner import Skip, Start, next_moves
+from workflows.core.states import ExecutionStatus, SkipReason, StepStatus
+from workflows.engine.inputs import dump_json, read_inputs, read_texts
+from workflows.engine.reports import Reporter
+from workflows.engine.run import Run, StepRecord
+from workflows.engine.store import Release, write_executions, write_steps
+from workflows.events import SYSTEM, append_events
+from workflows.handlers import (
+    GateHandler,
+    NotYet,
+    Opening,
+    ReservingHandler,
+    StepContext,
+    gates,
+    handlers,
+)
+
+_jitter = random.Random()  # noqa: S311  (spreads retries, guards nothing)
+
+
+@dataclass(slots=True)
+class Result:
+    """What one attempt of a step came to, as its body reported it."""
+
+    execution_id: UUID
+    step_name: str
+    attempt: int
+    outcome: Outcome
+
+
+class Turn:
+    """What is to be written at the end of the turn, and what is to be run after its commit.
+
+    ``bodies``: the attempts whose start this turn records; ``left``: the runs that are no longer
+    this driver's once it has committed.
+    """
+
+    def __init__(self, driver_id: UUID, now: datetime, *, is_draining: bool) -> None:
+        self.driver_id = driver_id
+        self.now = now
+        self._is_draining = is_draining
+        self.bodies: list[tuple[Run, StepContext]] = []
+        self.left: dict[UUID, Release] = {}
+        self._touched: dict[UUID, Run] = {}
+        self._to_look_at: list[Run] = []
+        self._steps: dict[UUID, tuple[UUID, StepRecord]] = {}
+        self._written_runs: dict[UUID, Run] = {}
+        self._to_prepare: dict[ReservingHandler, list[tuple[Run, StepRecord, StepContext]]] = {}
+        self._to_open: dict[GateHandler, list[Opening]] = {}
+        self._to_settle: dict[ReservingHandler, list[tuple[UUID, int, Outcome | None]]] = {}
+        self._report = Reporter()
+
+    # --- what happened --------------------------------------------------------------------
+
+    @property
+    def touched(self) -> Iterable[Run]:
+        """The runs that this turn was about."""
+        return self._touched.values()
+
+    def begin(self, run: Run, known: Collection[tuple[UUID, str, int]]) -> None:
+        """Take in a run that was just read. Attempts that are ``known`` still run here; the
+        worker of any other one that counts as running has died."""
+        self.wake(run)
+        run.ended = None
+        if run.started_at is None:
+            run.started_at = self.now
+        for name in list(run.records):
+            record = run.records[name]
+            if record.status is StepStatus.RUNNING:
+                if (run.id, name, record.attempts) in known:
+                    run.running += 1
+                else:
+                    self._lost(run, record)
+
+    def wake(self, run: Run) -> None:
+        """Look at a run because its gates may have been decided, or because time has passed."""
+        self._to_look_at.append(run)
+        self._touched[run.id] = run
+        self._written_runs[run.id] = run
+
+    def note(self, run: Run, result: Result) -> None:
+        """Record what an attempt came to, unless it comes too late."""
+        record = run.records[result.step_name]
+        if record.status is not StepStatus.RUNNING or record.attempts != result.attempt:
+            self._report.refused(run, result.step_name, result.attempt)
+            return
+        self._touched[run.id] = run
+        run.running -= 1
+        self._apply(run, record, result.outcome)
+
+    def refuse(self, run: Run, result: Result) -> None:
+        """Record that a result came although the run had ended or belongs to another driver."""
+        self._report.refused(run, result.step_name, result.attempt)
+        handler = handlers()[run.records[result.step_name].step_type]
+        if isinstance(handler, ReservingHandler):
+            record = run.records[result.step_name]
+            self._to_settle.setdefault(handler, []).append((record.id, result.attempt, None))
+
+    # --- what follows ---------------------------------------------------------------------
+
+    def carry_out(self) -> None:
+        """Plan until nothing moves, then write everything. Call it once, at the end."""
+        self._close_gates()
+        self._advance()
+        for run in self._touched.values():
+            self._conclude(run)
+        self._write()
+
+    def hand_back(self, run: Run) -> None:
+        """Give a run up in the middle: its running attempts go to another driver, uncharged."""
+        for record in run.records.values():
+            if record.status is StepStatus.RUNNING:
+                self._settle_later(record, None)
+                record.attempts -= 1
+                self._move(run, record, StepStatus.RETRYING)
+                record.due_at = self.now
+        self._written_runs[run.id] = run
+        self.left[run.id] = Release(wake_at=self.now)
+
+    def _close_gates(self) -> None:
+        """Record what the open gates of the runs to be looked at came to."""
+        open_gates: dict[GateHandler, dict[UUID, tuple[Run, StepRecord]]] = {}
+        for run in self._to_look_at:
+            for name in run.waiting:
+                record = run.records[name]
+                handler = handlers()[record.step_type]
+                assert isinstance(handler, GateHandler)
+                open_gates.setdefault(handler, {})[record.id] = (run, record)
+        for handler, steps in open_gates.items():
+            for step_execution_id, outcome in handler.close(list(steps)).items():
+                self._apply(*steps[step_execution_id], outcome)
+
+    def _advance(self) -> None:
+        if self._is_draining:
+            return
+        while True:
+            for run in self._touched.values():
+                self._plan(run)
+            if not self._prepare():
+                return
+
+    def _plan(self, run: Run) -> None:
+        if (deadline := run.deadline()) and deadline <= self.now:
+            self._time_out(run)
+            return
+        for name in [n for n, due in run.retrying.items() if due <= self.now]:
+            del run.retrying[name]
+            self._start(run, name)
+        for name in [n for n, due in run.deferred.items() if due <= self.now]:
+            del run.deferred[name]
+            self._start(run, name)
+        while run.ended is None or run.ended:
+            ended, run.ended = run.ended, []
+            for move in next_moves(run.progress, ended):
+                if isinstance(move, Start):
+                    if move.name not in run.deferred:
+                        self._start(run, move.name)
+                elif isinstance(move, Skip):
+                    self._skip(run, run.record(move.name), move.reason)
+
+    def _start(self, run: Run, name: str) -> None:
+        record = run.record(name)
+        compiled = run.plan.compiled.steps[name]
+        try:
+            scope = run.scope(record)
+            if compiled.condition and not compiled.condition.evaluate_condition(scope):
+                self._skip(run, record, SkipReason.CONDITION_FALSE)
+                return
+            inputs = read_inputs(compiled, scope)
+            record.input_data = dump_json(inputs)
+            texts = read_texts(compiled, scope)
+        except (ExpressionError, UnstorableError) as error:
+            self._apply(run, record, Failed(error.code, str(error), is_final=True))
+            return
+        handler = handlers()[record.step_type]
+        record.attempts += 1
+        context = run.context(record, inputs)
+        if isinstance(handler, GateHandler):
+            record.started_at = self.now
+            self._move(run, record, StepStatus.WAITING)
+            self._report.started(run, record)
+            payload = inputs or {n: run.outputs.get(n) for n in sorted(run.plan.needs[name])}
+            self._to_open.setdefault(handler, []).append(Opening(context, texts, payload))
+        elif isinstance(handler, ReservingHandler):
+            # Counts as begun at once, so that the planner does not offer it again.
+            run.progress.record(name, StepStatus.RUNNING)
+            self._to_prepare.setdefault(handler, []).append((run, record, context))
+        else:
+            self._run_body(run, record, context)
+
+    def _prepare(self) -> bool:
+        """Let handlers reserve what the new attempts need; tell whether that moved anything."""
+        waiting, self._to_prepare = self._to_prepare, {}
+        has_moved = False
+        for handler, starts in waiting.items():
+            answers = handler.prepare([context for _, _, context in starts], self.now)
+            for (run, record, context), answer in zip(starts, answers, strict=True):
+                if isinstance(answer, NotYet):
+                    record.attempts -= 1
+                    run.progress.statuses.pop(record.name)
+                    run.deferred[record.name] = self.now + timedelta(seconds=answer.seconds)
+                elif isinstance(answer, Failed):
+                    self._apply(run, record, answer)
+                    has_moved = True
+                else:
+                    context.prepared = answer.value
+                    record.agent_instance_id = answer.agent_instance_id
+                    self._run_body(run, record, context, answer.agent_name)
+        return has_moved
+
+    def _run_body(
+        self, run: Run, record: StepRecord, context: StepContext, agent_name: str = ""
+    ) -> None:
+        record.started_at = self.now
+        record.due_at = None
+        self._move(run, record, StepStatus.RUNNING)
+        run.running += 1
+        self._report.started(run, record, agent_name)
+        self.bodies.append((run, context))
+
+    # --- the moves of a step --------------------------------------------------------------
+
+    def _apply(self, run: Run, record: StepRecord, outcome: Outcome) -> None:
+        self._settle_later(record, outcome)
+        run.waiting.discard(record.name)
+        match outcome:
+            case Completed():
+                record.output_data = RawJson(outcome.text or dump_json(outcome.output))
+                record.error_code = record.error_message = ""
+                if record.name in run.plan.kept:
+                    run.outputs[record.name] = outcome.output
+                self._end(run, record, StepStatus.COMPLETED)
+            case Skipped():
+                self._skip(run, record, outcome.reason)
+            case Failed():
+                self._fail(run, record, outcome)
+            case Waiting():
+                self._move(run, record, StepStatus.WAITING)
+
+    def _fail(self, run: Run, record: StepRecord, failure: Failed) -> None:
+        record.error_code = failure.code
+        record.error_message = failure.message
+        policy = run.plan.policies[record.name]
+        charged = record.attempts - record.crashes
+        if not failure.is_final and policy.allows(charged, failure.code):
+            delay = policy.delay(max(charged, 1), _jitter)
+            record.due_at = self.now + timedelta(seconds=delay)
+            run.retrying[record.name] = record.due_at
+            self._move(run, record, StepStatus.RETRYING)
+            self._report.retrying(run, record, delay)
+            return
+        self._end(run, record, StepStatus.TIMEOUT if failure.is_timeout else StepStatus.FAILED)
+
+    def _lost(self, run: Run, record: StepRecord) -> None:
+        """The worker of a running attempt died: try again, but not for ever."""
+        record.crashes += 1
+        self._settle_later(record, None)
+        record.error_code = "worker_lost"
+        record.error_message = f"The worker died during attempt {record.attempts}"
+        if record.crashes >= settings.MGX_MAX_CRASHES:
+            self._end(run, record, StepStatus.FAILED)
+            return
+        record.due_at = self.now
+        run.retrying[record.name] = self.now
+        self._move(run, record, StepStatus.RETRYING)
+        self._report.retrying(run, record, 0)
+
+    def _skip(self, run: Run, record: StepRecord, reason: SkipReason) -> None:
+        record.skip_reason = reason.value
+        self._end(run, record, StepStatus.SKIPPED)
+
+    def _end(self, run: Run, record: StepRecord, status: StepStatus) -> None:
+        record.completed_at = self.now
+        record.due_at = None
+        is_tolerated = run.plan.compiled.steps[record.name].step.config.continue_on_error
+        self._move(run, record, status, is_tolerated=is_tolerated)
+        if run.ended is not None:
+            run.ended.append(record.name)
+        self._report.ended(run, record)
+
+    def _move(
+        self, run: Run, record: StepRecord, status: StepStatus, *, is_tolerated: bool = False
+    ) -> None:
+        record.status = status
+        run.progress.record(
+            record.name, status, skip_reason=record.skip_reason, is_tolerated=is_tolerated
+        )
+        if status is StepStatus.WAITING:
+            run.waiting.add(record.name)
+        self._steps[record.id] = (run.id, record)
+
+    def _settle_later(self, record: StepRecord, outcome: Outcome | None) -> None:
+        handler = handlers()[record.step_type]
+        if isinstance(handler, ReservingHandler) and record.status is StepStatus.RUNNING:
+            self._to_settle.setdefault(handler, []).append((record.id, record.attempts, outcome))
+
+    # --- the moves of an execution --------------------------------------------------------
+
+    def _conclude(self, run: Run) -> None:
+        if run.id in self.left:
+            return
+        if not run.progress.unfinished:
+            self._finish(run)
+        elif run.is_idle and self._is_draining:
+            self.hand_back(run)
+        elif run.is_idle:
+            self._stop_clock(run)
+            self._become(run, ExecutionStatus.WAITING)
+            self.left[run.id] = Release(wake_at=run.next_look())
+        else:
+            if run.active_since is None:
+                run.active_since = self.now
+            self._become(run, ExecutionStatus.RUNNING)
+
+    def _finish(self, run: Run) -> None:
+        leaves = run.plan.compiled.graph.leaves
+        output = {name: run.outputs[name] for name in leaves if name in run.outputs}
+        release = Release(output=dump_json(output), completed_at=self.now)
+        if failures := run.progress.failures:
+            first = run.records[failures[0]]
+            release.error_code = first.error_code or "step_failed"
+            release.error_message = f"{first.name}: {first.error_message}"
+        self._leave(run, ExecutionStatus.FAILED if failures else ExecutionStatus.COMPLETED, release)
+
+    def _time_out(self, run: Run) -> None:
+        for record in run.records.values():
+            if record.completed_at is None:
+                self._settle_later(record, None)
+                record.completed_at = self.now
+                record.status = StepStatus.CANCELLED
+                self._steps[record.id] = (run.id, record)
+        for gate in gates():
+            self._report.add(gate.cancel([run.id], self.now, SYSTEM))
+        message = f"The execution ran longer than its {run.timeout_seconds} seconds"
+        release = Release(
+            error_code="execution_timeout", error_message=message, completed_at=self.now
+        )
+        self._leave(run, ExecutionStatus.TIMEOUT, release)
+
+    def _leave(self, run: Run, status: ExecutionStatus, release: Release) -> None:
+        if run.active_since is not None:
+            run.active_seconds += (self.now - run.active_since).total_seconds()
+            run.active_since = None
+        self._become(run, status)
+        self.left[run.id] = release
+        self._report.run_ended(run, release)
+
+    def _stop_clock(self, run: Run) -> None:
+        if run.waits_only_for_people and run.active_since is not None:
+            run.active_seconds += (self.now - run.active_since).total_seconds()
+            run.active_since = None
+
+    def _become(self, run: Run, status: ExecutionStatus) -> None:
+        if run.status is not status:
+            run.status = status
+            self._written_runs[run.id] = run
+        if run.id in self.left or run.is_idle:
+            self._written_runs[run.id] = run
+
+    # --- writing --------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        write_steps(self._steps.values())
+        for handler, ended in self._to_settle.items():
+            self._report.add(handler.settle(ended, self.now))
+        for gate, openings in self._to_open.items():
+            self._report.add(gate.open(openings, self.now))
+        write_executions(self._written_runs.values(), driver_id=self.driver_id, released=self.left)
+        if any(release.wake_at and release.wake_at <= self.now for release in self.left.values()):
+            wake_engine()
+        append_events(self._report.events, self.now)

@@ -1,0 +1,217 @@
+"""The database side of a driver: one thread that takes turns, and the only one that writes.
+
+Whatever has finished while the last transaction was committing goes into the next one together:
+the more there is to do, the more steps share a commit.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+from workflows.bulk import use_prepared_statements
+from workflows.clock import database_now
+from workflows.core.outcomes import Failed
+from workflows.engine import leases, timers
+from workflows.engine.holdings import Holdings
+from workflows.engine.turn import Result
+from workflows.events import append_events
+from workflows.handlers import StepContext
+
+logger = logging.getLogger("workflows.engine")
+
+_RESULTS_A_TURN = 500
+_SCAN_SECONDS = 1.0
+_SWEEP_SECONDS = 2.0
+_LONGEST_PAUSE_SECONDS = 2.0
+
+Answer = TypeVar("Answer")
+
+
+class LoopSide(Protocol):
+    """What the writer asks of the thread that runs the bodies; called from the writer's."""
+
+    def start(self, contexts: list[StepContext]) -> None: ...
+
+    def cancel(self, execution_ids: list[UUID]) -> None: ...
+
+
+class Writer:
+    """Takes turns until it is told to stop."""
+
+    def __init__(self, loop: LoopSide) -> None:
+        self._loop = loop
+        self._inbox: queue.SimpleQueue[list[Result] | None] = queue.SimpleQueue()
+        self._results: list[Result] = []
+        self._stopping = threading.Event()
+        self._drain_until = 0.0
+        self._has_hint = True
+        self._next_scan = self._next_heartbeat = self._next_sweep = 0.0
+        self._next_timer: datetime | None = None
+        #: What to add to this process's clock to get the database's.
+        self._clock_offset = 0.0
+        self._drivers = 1
+        self._failures = 0
+
+    # --- called from other threads --------------------------------------------------------
+
+    def report(self, results: list[Result]) -> None:
+        """Hand over what attempts came to."""
+        self._inbox.put(results)
+
+    def hint(self) -> None:
+        """Say that there may be something to claim or to look at."""
+        self._has_hint = True
+        self._inbox.put(None)
+
+    def stop(self) -> None:
+        """Let what runs finish for ``MGX_DRAIN_SECONDS``, then hand back the rest."""
+        self._drain_until = time.monotonic() + settings.MGX_DRAIN_SECONDS
+        self._stopping.set()
+        self._inbox.put(None)
+
+    # --- the thread -----------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Take turns; return after ``stop``."""
+        self._patiently(self._register)
+        while not self._is_done():
+            self._collect()
+            try:
+                self._do_what_is_due()
+                self._failures = 0
+            except leases.Fenced:
+                logger.warning("This driver was taken for dead; it starts again as a new one")
+                self._loop.cancel([])
+                self._results.clear()
+                self._patiently(self._register)
+            except Exception as error:  # the engine outlives whatever a turn meets
+                self._recover(error)
+        self._patiently(self._leave)
+        connection.close()
+
+    def _register(self) -> None:
+        use_prepared_statements()
+        self._holdings = Holdings(leases.register())
+
+    def _is_done(self) -> bool:
+        if not self._stopping.is_set():
+            return False
+        is_quiet = not self._holdings.in_flight and not self._results
+        return is_quiet or time.monotonic() > self._drain_until
+
+    def _collect(self) -> None:
+        """Wait for something to do, then take everything that has come."""
+        try:
+            if not self._results and not self._has_hint:
+                self._take(self._inbox.get(timeout=self._pause()))
+            while len(self._results) < _RESULTS_A_TURN:
+                self._take(self._inbox.get_nowait())
+        except queue.Empty:
+            return
+
+    def _take(self, results: list[Result] | None) -> None:
+        in_flight = self._holdings.in_flight
+        for result in results or ():
+            in_flight.discard((result.execution_id, result.step_name, result.attempt))
+            self._results.append(result)
+
+    def _pause(self) -> float:
+        """Return the seconds until something is due by itself, at least a millisecond."""
+        now = time.monotonic()
+        pauses = [self._next_scan - now, self._next_heartbeat - now]
+        if self._stopping.is_set():
+            pauses.append(self._drain_until - now)
+        for moment in (self._holdings.next_look, self._next_timer):
+            if moment:
+                pauses.append(moment.timestamp() - self._database_time())
+        return max(min(pauses), 0.001)
+
+    def _database_time(self) -> float:
+        return time.time() + self._clock_offset
+
+    def _do_what_is_due(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_heartbeat:
+            leases.heartbeat(self._holdings.driver_id)
+            self._next_heartbeat = now + settings.MGX_HEARTBEAT_SECONDS
+        if now >= self._next_sweep:
+            leases.take_over_from_the_dead()
+            self._drivers = max(leases.count_live(), 1)
+            self._next_sweep = now + min(settings.MGX_HEARTBEAT_SECONDS, _SWEEP_SECONDS)
+        is_scan = self._has_hint or now >= self._next_scan
+        if is_scan:
+            self._has_hint = False
+            self._next_scan = now + _SCAN_SECONDS
+            self._next_timer = timers.next_due()
+        if self._next_timer and self._next_timer.timestamp() <= self._database_time():
+            self._fire_timers()
+        look = self._holdings.next_look
+        if is_scan or self._results or (look and look.timestamp() <= self._database_time()):
+            self._take_turn(is_scan=is_scan)
+
+    def _fire_timers(self) -> None:
+        with transaction.atomic():
+            now = database_now()
+            append_events(timers.fire_due(now), now)
+        self._next_timer = timers.next_due()
+        self._has_hint = True
+
+    def _take_turn(self, *, is_scan: bool) -> None:
+        # After a failure one result at a time, so that only the one that cannot be written fails.
+        size = 1 if self._failures else _RESULTS_A_TURN
+        results, rest = self._results[:size], self._results[size:]
+        after = self._holdings.take_turn(
+            results,
+            drivers=self._drivers,
+            is_scan=is_scan,
+            is_draining=self._stopping.is_set(),
+        )
+        self._results = rest
+        self._clock_offset = after.now.timestamp() - time.time()
+        self._has_hint |= after.has_claimed
+        if after.cancel:
+            self._loop.cancel(after.cancel)
+        if after.start:
+            self._loop.start(after.start)
+
+    def _recover(self, error: Exception) -> None:
+        """Forget what a failed turn may have spoiled, and try again a little later."""
+        self._failures += 1
+        is_outage = isinstance(error, OperationalError | InterfaceError)
+        if is_outage:
+            logger.warning("The database did not answer: %s", type(error).__name__)
+            connection.close()
+        else:
+            logger.error("A turn failed", exc_info=error)
+            if self._failures > 1 and self._results:
+                first = self._results[0]
+                first.outcome = Failed("engine_error", type(error).__name__, is_final=True)
+        self._holdings.forget()
+        self._has_hint = True
+        time.sleep(min(0.05 * 2 ** min(self._failures, 10), _LONGEST_PAUSE_SECONDS))
+
+    def _leave(self) -> None:
+        try:
+            self._holdings.hand_back_all()
+            leases.sign_off(self._holdings.driver_id)
+        except leases.Fenced:
+            return
+
+    def _patiently(self, act: Callable[[], None]) -> None:
+        """Do it as soon as the database answers; while stopping, give up after the grace."""
+        while True:
+            try:
+                return act()
+            except (OperationalError, InterfaceError) as error:
+                logger.warning("The database did not answer: %s", type(error).__name__)
+                connection.close()
+            if self._stopping.wait(1.0) and time.monotonic() > self._drain_until:
+                return None

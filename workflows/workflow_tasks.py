@@ -1,0 +1,43 @@
+"""The tasks that come with MGX."""
+
+import asyncio
+import logging
+from typing import Any
+
+from workflows.tasks import task
+
+logger = logging.getLogger("workflows.task")
+
+
+class TaskFailure(Exception):
+    """Raised by ``fail``, and by tasks of your own that want to choose the error code."""
+
+    def __init__(self, message: str, code: str = "error") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@task("transform")
+async def transform(**inputs: Any) -> dict[str, Any]:
+    """Return the inputs, with their references put in."""
+    return inputs
+
+
+@task("sleep")
+async def sleep(seconds: float) -> dict[str, Any]:
+    """Wait without holding anything, then return how long, in seconds."""
+    await asyncio.sleep(seconds)
+    return {"slept": seconds}
+
+
+@task("fail")
+async def fail(message: str = "This step always fails", code: str = "error") -> None:
+    """Fail with ``message`` and ``code``."""
+    raise TaskFailure(message, code)
+
+
+@task("log")
+async def log(message: str) -> dict[str, Any]:
+    """Write a line to the log of the engine."""
+    logger.info("%s", message)
+    return {"message": message}
