@@ -15,7 +15,8 @@ def ask_postgresql(url: str) -> None:
 
 def ask_redis(url: str) -> None:
     address = urlsplit(url)
-    with socket.create_connection((address.hostname, address.port or 6379), timeout=5) as connection:
+    place = (address.hostname, address.port or 6379)
+    with socket.create_connection(place, timeout=5) as connection:
         connection.sendall(b"PING\r\n")
         # With a password set the answer is an error, and also one of a living Redis.
         if connection.recv(16)[:1] not in (b"+", b"-"):
@@ -28,7 +29,7 @@ def main() -> int:
         try:
             ask(os.environ[name])
         except (OSError, psycopg.Error) as error:
-            print(f"{name} is not reached: {error}", file=sys.stderr)
+            sys.stderr.write(f"{name} is not reached: {error}\n")
             failures += 1
     return 1 if failures else 0
 

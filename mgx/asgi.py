@@ -1,0 +1,13 @@
+"""What a web server runs: ``uvicorn mgx.asgi:application``."""
+
+import os
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mgx.settings")
+http = get_asgi_application()
+
+from workflows.live.routing import websocket_urlpatterns  # noqa: E402  (needs the apps)
+
+application = ProtocolTypeRouter({"http": http, "websocket": URLRouter(websocket_urlpatterns)})

@@ -1,0 +1,1 @@
+"""Events as they happen: the WebSocket ``/ws/events/`` and the one tailer behind it."""
