@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from math import ceil
 from typing import Final
 
 from workflows.icons import ICONS, STEP_TYPE_ICONS
@@ -19,10 +20,10 @@ from workflows.wording import NEUTRAL, Look, status_look
 MARGIN: Final = 10
 CORNER: Final = 7
 BACK_EDGE_DROP: Final = 22
-WIDTH_AT_LEAST: Final = 118
+WIDTH_AT_LEAST: Final = 122
 WIDTH_AT_MOST: Final = 196
-TEXT_LEFT: Final = 32
-TEXT_RIGHT: Final = 9
+TEXT_LEFT: Final = 31
+TEXT_RIGHT: Final = 8
 NAME_SIZE: Final = 11.5
 LABEL_SIZE: Final = 11.0
 TIP: Final = 6
@@ -254,35 +255,41 @@ def _draw_back_edges(layout: Layout, edges: Sequence[BackEdge]) -> list[str]:
     return drawn
 
 
-_NARROW: Final = frozenset("iljtfrI.,:;'|!()[]-/ ")
-_WIDE: Final = frozenset("mwMWQO@%")
+# The advance widths of the printable ASCII characters in the pages' font, in hundredths of an em.
+# fmt: off
+_WIDTHS: Final = (
+    26, 31, 51, 64, 65, 100, 66, 32, 37, 37, 53, 67, 31, 46, 31, 38, 65, 42, 62, 63, 66, 61, 64, 57,
+    64, 64, 31, 32, 67, 67, 67, 54, 99, 72, 66, 74, 72, 60, 59, 75, 75, 27, 58, 70, 57, 92, 76, 77,
+    64, 77, 65, 65, 66, 74, 72, 101, 71, 71, 65, 37, 38, 37, 48, 47, 35, 57, 62, 58, 62, 59, 39, 62,
+    61, 26, 26, 57, 26, 90, 61, 61, 62, 62, 39, 54, 35, 61, 58, 84, 56, 58, 56, 45, 35, 45, 67,
+)
+# fmt: on
+_WIDTH_ELSEWHERE: Final = 62
+_WIDTH_FULL: Final = 100
 
 
 def _text_width(text: str, size: float) -> float:
-    """An estimate of a text's width in the pages' font, in pixels."""
-    total = 0.0
+    """A text's width in pixels; what is not ASCII is estimated."""
+    total = 0
     for character in text:
-        if character in _NARROW:
-            total += 0.36
-        elif character in _WIDE:
-            total += 0.86
-        elif character > "\u2e7f":
-            total += 1.0
+        code = ord(character)
+        if 32 <= code < 127:
+            total += _WIDTHS[code - 32]
         else:
-            total += 0.68 if character.isupper() else 0.595
-    return total * size
+            total += _WIDTH_FULL if code > 0x2E7F else _WIDTH_ELSEWHERE
+    return total * size / 100
 
 
 def _box_width(name: str) -> int:
     width = _text_width(name, NAME_SIZE) + TEXT_LEFT + TEXT_RIGHT
-    return min(WIDTH_AT_MOST, max(WIDTH_AT_LEAST, round(width)))
+    return min(WIDTH_AT_MOST, max(WIDTH_AT_LEAST, ceil(width)))
 
 
 def _fit(text: str, room: float, size: float) -> str:
     """The text, cut with an ellipsis where it would leave its box."""
     if _text_width(text, size) <= room:
         return text
-    room -= 0.9 * size
+    room -= size
     for index, character in enumerate(text):
         room -= _text_width(character, size)
         if room < 0:

@@ -75,7 +75,10 @@ def lay_out(widths: Mapping[str, int], edges: Iterable[tuple[str, str]]) -> Layo
         arrows=tuple(arrows),
         loops=tuple((names[source], names[target]) for source, target in layers.loops),
         width=columns.width,
-        height=max((place.y for place in places.values()), default=0) + NODE_HEIGHT // 2,
+        height=max(
+            max(rows[: len(names)], default=0) + NODE_HEIGHT // 2,
+            max(rows[len(names) :], default=0),
+        ),
         is_reduced=layers.is_reduced,
     )
 

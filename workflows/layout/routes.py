@@ -15,8 +15,8 @@ from typing import Final
 
 from workflows.layout.ranks import Layers
 
-GAP: Final = 32
-TRACK: Final = 7
+GAP: Final = 28
+TRACK: Final = 6
 GAP_AT_MOST: Final = 240
 LANE: Final = 12
 
