@@ -299,8 +299,17 @@ def parse_definition(document: Any, limits: Limits = DEFAULT_LIMITS) -> Workflow
     Raises:
         DefinitionError: with everything that is wrong.
     """
-    if problem := _unreadable(document, limits):
+    if problem := find_unreadable(document, limits):
         raise DefinitionError([problem])
+    return read_fields(document)
+
+
+def read_fields(document: dict[str, Any]) -> WorkflowDefinition:
+    """Read a definition from a document in which `find_unreadable` finds nothing.
+
+    Raises:
+        DefinitionError: with everything that is wrong.
+    """
     try:
         return WorkflowDefinition.model_validate(document)
     except ValidationError as error:
@@ -308,7 +317,7 @@ def parse_definition(document: Any, limits: Limits = DEFAULT_LIMITS) -> Workflow
     raise DefinitionError([_problem(detail, document) for detail in details])
 
 
-def _unreadable(document: Any, limits: Limits) -> Problem | None:
+def find_unreadable(document: Any, limits: Limits = DEFAULT_LIMITS) -> Problem | None:
     """Return what makes it pointless to look at the fields, if anything does."""
     if not isinstance(document, dict):
         return Problem("", "wrong_type", "A definition is an object with a name and steps", "")

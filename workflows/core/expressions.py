@@ -125,18 +125,22 @@ def compile_expression(
         raise ExpressionError("The expression holds control characters")
     tokens = list(tokens_of(source))
     paths = _checked_paths(tokens, names)
-    environment = _environment(names.variables, names.has_item)
-    doubt = None
+    program, doubt = _program(source, names.variables, names.has_item)
+    return Expression(source, paths, program, names, doubt)
+
+
+@lru_cache(maxsize=1024)
+def _program(source: str, variables: frozenset[str], has_item: bool) -> tuple[Any, str | None]:
+    """Return CEL's program, and why CEL doubts that it can work."""
+    environment = _environment(variables, has_item)
     try:
-        program = environment.compile(source)
+        return environment.compile(source), None
     except RuntimeError as error:
         refusal = _refusal(source, str(error))
         if refusal is not None:
             raise refusal from None
         # Types that cannot fit are no reason to refuse: the step will fail, and say so.
-        doubt = _message(str(error))
-        program = environment.compile(source, disable_check=True)
-    return Expression(source, paths, program, names, doubt)
+        return environment.compile(source, disable_check=True), _message(str(error))
 
 
 def _checked_paths(tokens: list[Token], names: Names) -> list[Path]:

@@ -1,6 +1,6 @@
 """Everything that is checked when a definition is saved, told all at once."""
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,8 @@ from workflows.core.definition import (
     Limits,
     TaskStep,
     WorkflowDefinition,
-    parse_definition,
+    find_unreadable,
+    read_fields,
 )
 from workflows.core.errors import DefinitionError, Problem, json_pointer
 from workflows.core.graph import Graph
@@ -78,15 +79,16 @@ def validate(
     document: Any, context: Context = NO_CONTEXT, limits: Limits = DEFAULT_LIMITS
 ) -> Report:
     """Check a definition's document; nothing is raised for what stands in it."""
+    if problem := find_unreadable(document, limits):
+        return Report(None, [problem])
     definition, errors = None, []
     try:
-        definition = parse_definition(document, limits)
+        definition = read_fields(document)
     except DefinitionError as error:
         errors = error.errors
-    steps = _steps_of(document, definition, limits)
-    if steps is None:
-        return Report(None, errors)
-    nodes = nodes_of(definition.steps if definition else document["steps"])
+    given = definition.steps if definition else _list_in(document, "steps")
+    nodes = nodes_of(given)
+    steps = list(enumerate(definition.steps)) if definition else _well_shaped(given)
     broken = structural_errors(nodes)
     references = _References(document, nodes, None if broken else build_graph(nodes))
     reading_errors, warnings = references.check(steps, limits)
@@ -101,15 +103,12 @@ def validate(
 _Steps = list[tuple[int, AnyStep]]
 
 
-def _steps_of(
-    document: Any, definition: WorkflowDefinition | None, limits: Limits
-) -> _Steps | None:
-    """Return the steps whose shapes are right; None where there is no looking into the document."""
-    if definition:
-        return list(enumerate(definition.steps))
-    given = document.get("steps") if isinstance(document, dict) else None
-    if not isinstance(given, list | tuple) or len(given) > limits.steps:
-        return None
+def _list_in(document: dict[str, Any], key: str) -> Sequence[Any]:
+    value = document.get(key)
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _well_shaped(given: Sequence[Any]) -> _Steps:
     steps = []
     for index, step in enumerate(given):
         try:
@@ -154,8 +153,7 @@ class _Ancestors(Container[str]):
 
 
 def _variable_names(document: dict[str, Any]) -> Iterable[str]:
-    given = document.get("variables")
-    for variable in given if isinstance(given, list | tuple) else ():
+    for variable in _list_in(document, "variables"):
         name = variable.get("name") if isinstance(variable, dict) else None
         if isinstance(name, str) and name.isascii() and name.isidentifier():
             yield name
@@ -163,8 +161,7 @@ def _variable_names(document: dict[str, Any]) -> Iterable[str]:
 
 def _repeated_variables(document: dict[str, Any]) -> Iterable[Problem]:
     seen = set()
-    given = document.get("variables")
-    for index, variable in enumerate(given if isinstance(given, list | tuple) else ()):
+    for index, variable in enumerate(_list_in(document, "variables")):
         name = variable.get("name") if isinstance(variable, dict) else None
         if isinstance(name, str) and name in seen:
             path = json_pointer(("variables", index, "name"))
