@@ -158,6 +158,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MGX_MAX_BODY_BYTES
 
 STATIC_URL = "static/"
 STATIC_ROOT = MGX_VAR / "static"
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns where it is missing.
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
