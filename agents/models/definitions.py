@@ -64,6 +64,7 @@ class AgentInstance(models.Model):
     is_enabled = models.BooleanField(default=True)
     last_heartbeat = models.DateTimeField(null=True, editable=False)
     last_error = models.TextField(blank=True, editable=False)
+    last_assigned_at = models.DateTimeField(null=True, editable=False)
     memory_version = models.BigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 

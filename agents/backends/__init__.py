@@ -1,0 +1,31 @@
+"""What runs an agent: one module a type, one line each in ``_BACKENDS``."""
+
+from functools import cache
+from typing import Any, Protocol
+
+from django.utils.module_loading import import_string
+
+from agents.models import AgentType
+from workflows.handlers import StepContext
+
+_BACKENDS = {
+    AgentType.PYTHON: "agents.backends.python.PythonBackend",
+    AgentType.DEMO: "agents.backends.demo.DemoBackend",
+}
+
+
+class Backend(Protocol):
+    async def run(self, config: dict[str, Any], context: StepContext) -> Any:
+        """Return the agent's answer to ``context.inputs``, as JSON.
+
+        ``config`` is the definition's with the instance's over it. Whatever is raised fails the
+        attempt.
+        """
+        ...
+
+
+@cache
+def backend(agent_type: str) -> Backend:
+    """Return the backend of an agent type."""
+    made: Backend = import_string(_BACKENDS[AgentType(agent_type)])()
+    return made

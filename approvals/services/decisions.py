@@ -1,0 +1,249 @@
+"""How a request is decided: the one function behind the page, the admin, the API and the timers.
+
+Everything is judged at that moment, in the transaction that records it: the person's right, the
+status, the deadline, and that the content is what the person saw. The status moves by one
+conditional update, so of many who decide at once exactly one wins.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+
+from approvals.models import (
+    ApprovalDecision,
+    ApprovalStatus,
+    Door,
+    WorkflowStepApproval,
+)
+from approvals.rights import explain_refusal, may_decide
+from approvals.services.records import decision_events, forget_timers, write_outcomes
+from approvals.timers import expire
+from workflows.bulk import wake_engine
+from workflows.clock import database_now
+from workflows.core.canonical import dumps_canonical
+from workflows.core.errors import Problem, UnstorableError
+from workflows.core.states import LIVE_EXECUTION_STATUSES
+from workflows.errors import Conflict, InvalidInput, MgxError, NotPermitted, NotVisible
+from workflows.events import EventDraft, append_events
+from workflows.models import User, WorkflowExecution
+
+MAX_FEEDBACK = 10_000
+
+
+@dataclass(slots=True)
+class Decision:
+    """What a person says to a request.
+
+    ``outcome``: ``approved``, ``rejected`` or ``request_changes``; the latter two need
+    ``feedback``. ``digest`` and ``revision`` are those of what the person saw; where given, they
+    must still hold.
+    """
+
+    approval_id: UUID
+    outcome: str
+    feedback: str = ""
+    response_data: Any = None
+    digest: str | None = None
+    revision: int | None = None
+
+
+@dataclass(slots=True)
+class DecisionResult:
+    """The request as it is now. ``repeated``: this person had decided just this before."""
+
+    approval: WorkflowStepApproval
+    repeated: bool = False
+
+
+def decide(decision: Decision, *, user: User, door: Door) -> DecisionResult:
+    """Record what ``user`` decides, and wake the engine.
+
+    Raises:
+        NotVisible: no such request, or of a foreign workspace.
+        NotPermitted: ``not_an_approver``, ``self_approval``.
+        InvalidInput: ``feedback_required``, or the outcome or the response is wrong.
+        Conflict: ``already_decided`` (with ``status``, ``decided_by``, ``decided_at``),
+            ``expired``, ``execution_ended``, ``stale_digest`` (with ``digest``, ``revision``).
+    """
+    result = decide_many([decision], user=user, door=door)[0]
+    if isinstance(result, MgxError):
+        raise result
+    return result
+
+
+def decide_many(
+    decisions: Sequence[Decision], *, user: User, door: Door
+) -> list[DecisionResult | MgxError]:
+    """Record several decisions in one transaction; return a result or a refusal for each."""
+    results: dict[int, DecisionResult | MgxError] = {}
+    for index, decision in enumerate(decisions):
+        if (refusal := _malformed(decision)) is not None:
+            results[index] = refusal
+    with transaction.atomic():
+        ids = {d.approval_id for index, d in enumerate(decisions) if index not in results}
+        now = database_now()
+        live = _wake_executions(ids, now)
+        approvals = _lock(ids, user)
+        accepted: list[tuple[WorkflowStepApproval, Decision]] = []
+        expired: list[WorkflowStepApproval] = []
+        for index, decision in enumerate(decisions):
+            if index in results:
+                continue
+            approval = approvals.get(decision.approval_id)
+            refusal = _refusal(approval, decision, user, live, now)
+            if refusal is None:
+                assert approval is not None
+                accepted.append((approval, decision))
+                _apply(approval, decision, user, now)
+                results[index] = DecisionResult(approval)
+            elif approval is not None and _repeats(approval, decision, user):
+                results[index] = DecisionResult(approval, repeated=True)
+            else:
+                results[index] = refusal
+                if refusal.code == "expired" and approval is not None:
+                    expired.append(approval)
+        events = _record(accepted, user, door, now)
+        append_events(events + expire([a.id for a in expired], now), now)
+    return [results[index] for index in range(len(decisions))]
+
+
+def _malformed(decision: Decision) -> InvalidInput | None:
+    """Return what is wrong with a decision before any request is looked at."""
+
+    def refuse(code: str, message: str, pointer: str) -> InvalidInput:
+        return InvalidInput(message, [Problem("", code, message, pointer)], code=code)
+
+    if decision.outcome not in ("approved", "rejected", "request_changes"):
+        return refuse("invalid_choice", "Approve, reject or request changes.", "/outcome")
+    if len(decision.feedback) > MAX_FEEDBACK:
+        message = f"Write at most {MAX_FEEDBACK} characters."
+        return refuse("too_long", message, "/feedback")
+    if decision.outcome != "approved" and not decision.feedback.strip():
+        what = "why you reject it" if decision.outcome == "rejected" else "what should change"
+        return refuse("feedback_required", f"Write {what}.", "/feedback")
+    for name in ("feedback", "response_data"):
+        try:
+            dumps_canonical(getattr(decision, name))
+        except UnstorableError as error:
+            return refuse(error.reason, error.message, f"/{name}{error.path or ''}")
+    return None
+
+
+def _wake_executions(approval_ids: set[UUID], now: datetime) -> set[UUID]:
+    """Lock the executions of the requests and have the engine look at them; return the live ones.
+
+    Executions come before requests in the lock order.
+    """
+    of_approvals = WorkflowStepApproval.objects.filter(id__in=approval_ids)
+    ids = of_approvals.filter(workflow_execution__isnull=False).values("workflow_execution_id")
+    executions = WorkflowExecution.objects.filter(
+        id__in=ids, status__in=LIVE_EXECUTION_STATUSES
+    ).order_by("id")
+    live = set(executions.select_for_update().values_list("id", flat=True))
+    if live:
+        WorkflowExecution.objects.filter(id__in=live).update(wake_at=now)
+    return live
+
+
+def _lock(ids: set[UUID], user: User) -> dict[UUID, WorkflowStepApproval]:
+    """Lock the requests that ``user`` sees; each says in ``is_permitted`` whether they may."""
+    permitted = WorkflowStepApproval.objects.filter(may_decide(user), id=OuterRef("pk"))
+    approvals = (
+        WorkflowStepApproval.objects.visible_to(user)
+        .filter(id__in=ids)
+        .annotate(is_permitted=Exists(permitted))
+        .order_by("id")
+        .select_for_update(of=("self",))
+    )
+    return {approval.id: approval for approval in approvals}
+
+
+def _refusal(
+    approval: Any, decision: Decision, user: User, live: set[UUID], now: datetime
+) -> MgxError | None:
+    """Return why the decision cannot be taken, or None."""
+    if approval is None:
+        return NotVisible("There is no such request.")
+    if not approval.is_permitted:
+        eligibility = explain_refusal(user, approval)
+        return NotPermitted(eligibility.why, code=eligibility.code)
+    if approval.status != ApprovalStatus.PENDING:
+        return already_decided(approval)
+    if approval.workflow_execution_id and approval.workflow_execution_id not in live:
+        return Conflict("The run has ended; nothing is left to decide.", code="execution_ended")
+    if approval.expires_at and approval.expires_at <= now:
+        return Conflict(
+            "This request has expired. It can no longer be decided.",
+            code="expired",
+            expired_at=approval.expires_at,
+        )
+    is_stale = decision.digest is not None and decision.digest != approval.digest
+    if is_stale or (decision.revision is not None and decision.revision != approval.revision):
+        return Conflict(
+            "The content changed while you were reading. Your decision was not recorded.",
+            code="stale_digest",
+            digest=approval.digest,
+            revision=approval.revision,
+        )
+    return None
+
+
+def already_decided(approval: WorkflowStepApproval) -> Conflict:
+    """Return the refusal that names who decided, what and when."""
+    label = ApprovalStatus(approval.status).label.lower()
+    who = (
+        (approval.approved_by.get_full_name() or approval.approved_by.username)
+        if (approval.approved_by)
+        else "MGX"
+    )
+    return Conflict(
+        f"{who} was before you: this is {label}. Your decision was not recorded.",
+        code="already_decided",
+        status=approval.status,
+        decided_by=approval.approved_by.username if approval.approved_by else None,
+        decided_at=approval.responded_at,
+    )
+
+
+def _repeats(approval: WorkflowStepApproval, decision: Decision, user: User) -> bool:
+    return approval.approved_by_id == user.pk and approval.status == decision.outcome
+
+
+def _apply(approval: WorkflowStepApproval, decision: Decision, user: User, now: datetime) -> None:
+    approval.status = decision.outcome
+    approval.approved_by = user
+    approval.feedback = decision.feedback
+    approval.response_data = decision.response_data
+    approval.responded_at = now
+    approval.updated_at = now
+
+
+def _record(
+    accepted: list[tuple[WorkflowStepApproval, Decision]], user: User, door: Door, now: datetime
+) -> list[EventDraft]:
+    """Write the accepted decisions, whose rows are locked and were pending; return the events."""
+    if not accepted:
+        return []
+    write_outcomes([approval for approval, _ in accepted])
+    ApprovalDecision.objects.bulk_create(
+        ApprovalDecision(
+            approval=approval,
+            user=user,
+            outcome=decision.outcome,
+            comment=decision.feedback,
+            response_data=decision.response_data,
+            digest=approval.digest,
+            revision=approval.revision,
+            door=door,
+            decided_at=now,
+        )
+        for approval, decision in accepted
+    )
+    forget_timers([approval.id for approval, _ in accepted])
+    wake_engine()
+    return decision_events([approval for approval, _ in accepted], actor=f"user:{user.username}")

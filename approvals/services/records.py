@@ -1,0 +1,86 @@
+"""What every way of ending a request writes: its row, its events, the end of its timers."""
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from approvals.models import ApprovalStatus, WorkflowStepApproval
+from workflows.core.canonical import dumps_canonical
+from workflows.events import EventDraft, EventType
+from workflows.models import Timer
+
+AUTO_APPROVE = "approval_auto_approve"
+EXPIRY = "approval_expiry"
+
+_EVENTS = {
+    ApprovalStatus.APPROVED: (EventType.APPROVAL_GRANTED, "approved"),
+    ApprovalStatus.REJECTED: (EventType.APPROVAL_REJECTED, "rejected"),
+    ApprovalStatus.REQUEST_CHANGES: (EventType.CHANGES_REQUESTED, "sent back for changes"),
+    ApprovalStatus.TIMEOUT: (EventType.APPROVAL_TIMEOUT, "not decided in time"),
+    ApprovalStatus.CANCELLED: (EventType.APPROVAL_CANCELLED, "cancelled"),
+}
+
+
+def write_outcomes(approvals: Sequence[WorkflowStepApproval]) -> None:
+    """Move pending requests, which the caller has locked, to the outcome that they carry.
+
+    Requests that end alike share one conditional update.
+    """
+    alike: dict[tuple[object, ...], list[WorkflowStepApproval]] = {}
+    for approval in approvals:
+        key = (
+            approval.status,
+            approval.approved_by_id,
+            approval.feedback,
+            dumps_canonical(approval.response_data),
+            approval.responded_at,
+        )
+        alike.setdefault(key, []).append(approval)
+    for group in alike.values():
+        first = group[0]
+        pending = WorkflowStepApproval.objects.pending().filter(id__in=[a.id for a in group])
+        written = pending.update(
+            status=first.status,
+            approved_by_id=first.approved_by_id,
+            feedback=first.feedback,
+            response_data=first.response_data,
+            responded_at=first.responded_at,
+            updated_at=first.responded_at,
+        )
+        if written != len(group):
+            raise RuntimeError("A locked request was decided by somebody else")
+
+
+def forget_timers(approval_ids: Iterable[UUID]) -> None:
+    """Delete what would have happened to the requests by itself."""
+    Timer.objects.filter(subject_id__in=approval_ids, kind__in=(AUTO_APPROVE, EXPIRY)).delete()
+
+
+def decision_events(approvals: Iterable[WorkflowStepApproval], *, actor: str) -> list[EventDraft]:
+    """Return the event of each request that has ended."""
+    return [
+        approval_event(approval, *_EVENTS[ApprovalStatus(approval.status)], actor=actor)
+        for approval in approvals
+    ]
+
+
+def approval_event(
+    approval: WorkflowStepApproval, event_type: EventType, words: str, *, actor: str
+) -> EventDraft:
+    """Return an event about a request."""
+    data: dict[str, object] = {
+        "title": approval.title,
+        "status": approval.status,
+        "revision": approval.revision,
+    }
+    if approval.feedback:
+        data["feedback"] = approval.feedback
+    return EventDraft(
+        event_type=event_type,
+        workspace_id=approval.workspace_id,
+        workflow_execution_id=approval.workflow_execution_id,
+        workflow_step_id=approval.step_execution_id,
+        approval_id=approval.id,
+        actor=actor,
+        data=data,
+        message=f"“{approval.title}” was {words}",
+    )
