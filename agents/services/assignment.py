@@ -93,3 +93,94 @@ class Candidates:
     def keep_order(self) -> None:
         """Write down whose turn it was last, for ``round_robin``."""
         AgentInstance.objects.bulk_update(self._assigned.values(), ["last_assigned_at"])
+
+    def _rank(self, agent: AgentInstance, step: AgentStep) -> tuple[Any, ...]:
+        """Return what the best of the free agents has least of."""
+        load = self._load[agent.id] / agent.max_concurrency
+        match step.config.assignment_strategy:
+            case "least_loaded":
+                return (load, agent.id)
+            case "round_robin":
+                return (agent.last_assigned_at or _NEVER, agent.id)
+            case _:
+                return (-_score(agent, step), load, agent.id)
+
+
+def reserve(contexts: Sequence[StepContext], now: datetime) -> list[Assigned | NotYet | Failed]:
+    """Find and hold an agent for each attempt, in order; write down why."""
+    candidates = Candidates(contexts, now)
+    answers: list[Assigned | NotYet | Failed] = []
+    reservations = []
+    for context in contexts:
+        choice = candidates.choose(context)
+        if isinstance(choice, NotYet | Failed):
+            answers.append(choice)
+            continue
+        assigned, reason = choice
+        answers.append(assigned)
+        limit = context.step.timeout_seconds
+        hold = timedelta(seconds=limit + 60) if limit else _LONGEST_HOLD
+        reservations.append(
+            AgentReservation(
+                workspace_id=context.workspace_id,
+                agent_instance_id=assigned.agent_instance_id,
+                step_execution_id=context.step_execution_id,
+                attempt=context.attempt,
+                reason=reason,
+                reserved_at=now,
+                expires_at=now + hold,
+            )
+        )
+    AgentReservation.objects.bulk_create(reservations)
+    candidates.keep_order()
+    return answers
+
+
+def release(ended: Sequence[tuple[UUID, int, Outcome | None]], now: datetime) -> None:
+    """Give back what attempts held.
+
+    One that was abandoned leaves no reservation behind, for its number may be used again.
+    """
+    by_outcome: dict[str, list[UUID]] = {}
+    abandoned = []
+    for step_execution_id, _, outcome in ended:
+        if outcome is None:
+            abandoned.append(step_execution_id)
+        else:
+            word = "completed" if isinstance(outcome, Completed) else "failed"
+            by_outcome.setdefault(word, []).append(step_execution_id)
+    held = AgentReservation.objects.filter(released_at__isnull=True)
+    for word, ids in by_outcome.items():
+        held.filter(step_execution_id__in=ids).update(released_at=now, outcome=word)
+    if abandoned:
+        held.filter(step_execution_id__in=abandoned).delete()
+
+
+def _refusal(agent: AgentInstance, step: AgentStep, context: StepContext) -> str:
+    """Return why the agent cannot take the step at all; "" if it can."""
+    if agent.workspace_id != context.workspace_id:
+        return "it belongs to another workspace"
+    definition = agent.definition
+    names = {str(agent.id), agent.slug} if step.agent_instance_id else _names(definition)
+    if _wanted(context) not in names:
+        return "another agent is named"
+    if agent.project_id and agent.project_id != context.project_id:
+        return "it belongs to another project"
+    missing = set(step.config.required_capabilities) - set(definition.capabilities)
+    return f"it lacks {', '.join(sorted(missing))}" if missing else ""
+
+
+def _wanted(context: StepContext) -> str | None:
+    """Return the instance that the step names, or else the definition."""
+    assert isinstance(context.step, AgentStep)
+    return context.step.agent_instance_id or context.step.agent_definition_id
+
+
+def _names(definition: AgentDefinition) -> set[str]:
+    return {str(definition.id), definition.slug}
+
+
+def _score(agent: AgentInstance, step: AgentStep) -> float:
+    """Return how well the capabilities match: the share of them that is asked for."""
+    capabilities = agent.definition.capabilities
+    return round(len(step.config.required_capabilities) / max(len(capabilities), 1), 3)
