@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from agents.models import AgentInstance, AgentReservation
+from agents.models import AgentDefinition, AgentInstance, AgentReservation
 from agents.references import named
 from workflows.core.definition import AgentStep
-from workflows.core.outcomes import Failed
+from workflows.core.outcomes import Completed, Failed, Outcome
 from workflows.handlers import NotYet, StepContext
 
 #: How long a place is held by an attempt without a time limit whose worker was never heard of
