@@ -94,7 +94,7 @@ def _by_session(headers: Mapping[str, str]) -> tuple[User, dict[str, Any]]:
     request = HttpRequest()
     key = parse_cookie(headers.get("cookie", "")).get(settings.SESSION_COOKIE_NAME, "")
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
-    user = get_user(request) if key else None
+    user = get_user(request) if key.isalnum() and key.isascii() else None
     if not isinstance(user, User) or not user.is_active:
         raise Refused(CloseCode.UNAUTHENTICATED, "Sign in first")
     return user, {"session_key": key, "session_hash": user.get_session_auth_hash()}
@@ -102,7 +102,9 @@ def _by_session(headers: Mapping[str, str]) -> tuple[User, dict[str, Any]]:
 
 def _workspace(user: User, slug: str) -> Workspace:
     visible = Workspace.objects.visible_to(user).order_by("name", "id")
-    workspace: Workspace | None = (visible.filter(slug=slug) if slug else visible).first()
+    if slug:
+        visible = visible.filter(slug=slug) if slug.isprintable() else visible.none()
+    workspace: Workspace | None = visible.first()
     if workspace is None:
         raise Refused(CloseCode.FORBIDDEN, "There is no such workspace, or you are no member of it")
     return workspace

@@ -1,4 +1,4 @@
-"""What the tailer asks the database. Everything here blocks and runs in the tailer's threads."""
+"""What the tailer asks the database. Everything here blocks and runs in the tailer's thread."""
 
 import json
 from collections.abc import Iterable, Mapping

@@ -118,10 +118,10 @@ class Tailer:
         self._subscriptions: set[Subscription] = set()
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="mgx-live")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mgx-live")
 
     async def run(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call ``read`` in one of the tailer's threads, with that thread's connection."""
+        """Call ``read`` in the tailer's thread, on its connection: one a web process."""
 
         def call() -> T:
             try:
@@ -130,7 +130,7 @@ class Tailer:
                 connection.close()
                 raise
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     async def subscribe(self, request: admission.Request) -> tuple[Subscription, bool]:
         """Return a subscription, and whether its cursor had to be reset.
@@ -161,14 +161,13 @@ class Tailer:
             self._windows.pop(subscription.visitor.workspace_id, None)
 
     async def stop(self) -> None:
-        """End the task, and the threads with their connections."""
+        """End the task, and the thread with its connection."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
-        for _ in range(2):
-            await self.run(connection.close)
-        self._threads.shutdown()
+        await self.run(lambda: connection.close())
+        self._thread.shutdown()
 
     async def _follow(self) -> None:
         watcher = asyncio.create_task(self._watch(), name="mgx-live-watch")
