@@ -5,13 +5,18 @@ named approvers, the role, and the rule against deciding on one's own run. Agent
 and so never have the right.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.db.models import Exists, OuterRef, Q
 
 from approvals.models import ApprovalApprover, WorkflowStepApproval
 from workflows.models import Membership, Role, User
-from workflows.querysets import Reader
+
+if TYPE_CHECKING:
+    from workflows.querysets import Reader
 
 
 @dataclass(frozen=True, slots=True)
