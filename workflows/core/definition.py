@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -260,12 +261,23 @@ class WorkflowConfig(Part):
     fail_fast: bool = False
 
 
+def _not_empty(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    # Not pydantic's min_length, which also complains where the only step is refused.
+    if not steps:
+        raise PydanticCustomError("too_short", "must have at least one step")
+    return steps
+
+
 class WorkflowDefinition(Part):
     """A whole workflow. Its `max_retries` is what its steps have that name none of their own."""
 
     name: Name
     description: Text = ""
-    steps: Annotated[tuple[AnyStep, ...], Field(strict=False, min_length=1)]
+    steps: Annotated[
+        tuple[AnyStep, ...],
+        Field(strict=False, json_schema_extra={"minItems": 1}),
+        AfterValidator(_not_empty),
+    ]
     variables: Annotated[tuple[Variable, ...], Field(strict=False)] = ()
     timeout_seconds: Seconds = 3_600
     max_retries: Retries = 3

@@ -74,8 +74,9 @@ class ExpressionError(CoreError):
     """An expression or a reference cannot be read, or has no value for this run.
 
     `reason` is `expression_error`, or what makes a reference impossible: `unknown_step`,
-    `not_an_ancestor`, `undeclared_variable`, `unknown_field`. `position` counts characters from
-    the beginning of the text, from 0; it is None where the error belongs to no place.
+    `not_an_ancestor`, `undeclared_variable`, `unknown_field`, `type_mismatch`. `position` counts
+    characters from the beginning of the text, from 0; it is None where the error belongs to no
+    place.
     """
 
     code = "expression_error"

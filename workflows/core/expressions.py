@@ -176,13 +176,22 @@ def _refusal(source: str, text: str) -> ExpressionError | None:
     for line, column, message in places:
         if message.startswith("found no matching overload"):
             continue
-        is_undeclared = message.startswith("undeclared reference to")
-        return ExpressionError(
-            _message(message),
-            position=_position(source, int(line), int(column)),
-            reason="undeclared_variable" if is_undeclared else "expression_error",
-        )
+        if message.startswith("undeclared reference to"):
+            return _undeclared(source, message.split("'")[1], _position(source, line, column))
+        return ExpressionError(_message(message), position=_position(source, line, column))
     return None
+
+
+def _undeclared(source: str, name: str, position: int | None) -> ExpressionError:
+    root = name.partition(".")[0]
+    for path in paths_in(list(tokens_of(source))):
+        if path.root == root:
+            return ExpressionError(
+                f"There is no variable '{root}'",
+                position=path.position,
+                reason="undeclared_variable",
+            )
+    return ExpressionError(f"There is no function '{name}'", position=position)
 
 
 def _message(text: str) -> str:
@@ -191,12 +200,11 @@ def _message(text: str) -> str:
     place = _PLACE.search(text)
     message = _STATUS.sub("", place[3] if place else text.partition("\n")[0])
     message = message.partition(" expecting ")[0].replace(" (in container '')", "")
-    message = message.replace("undeclared reference to", "there is no variable or function")
     return message[:1].upper() + message[1:]
 
 
-def _position(source: str, line: int, column: int) -> int | None:
-    if line < 1:
+def _position(source: str, line: str, column: str) -> int | None:
+    if int(line) < 1:
         return None
-    before = source.split("\n")[: line - 1]
-    return sum(len(text) + 1 for text in before) + column - 1
+    before = source.split("\n")[: int(line) - 1]
+    return sum(len(text) + 1 for text in before) + int(column) - 1

@@ -138,7 +138,9 @@ class _Reader:
         if re.search(r"\s", text):
             return self._with_references(text, path)
         error = ExpressionError(
-            "This looks like a reference, but names no step; it is taken as text", position=0
+            "This looks like a reference, but names no step; it is taken as text",
+            position=0,
+            reason="unknown_step",
         )
         self.doubts.append(Finding(path, error))
         return self._with_references(text, path)
@@ -153,7 +155,9 @@ class _Reader:
         self.steps |= expression.steps
         self.variables |= expression.variables
         if expression.doubt:
-            self.doubts.append(Finding(path, ExpressionError(expression.doubt)))
+            self.doubts.append(
+                Finding(path, ExpressionError(expression.doubt, reason="type_mismatch"))
+            )
         return expression.evaluate
 
     def _path(self, found: Path) -> _Resolver:
