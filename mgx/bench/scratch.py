@@ -1,0 +1,86 @@
+"""A database that exists for one benchmark, and the engine that works on it."""
+
+import contextlib
+import os
+import resource
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+from workflows.models import EngineDriver
+
+_START_SECONDS = 30.0
+
+
+@contextlib.contextmanager
+def scratch_database(kind: str, server: str) -> Iterator[dict[str, str]]:
+    """Yield the environment that points to a new database of ``kind``; it is dropped at the end.
+
+    ``server`` is the address of any database of the PostgreSQL server to use.
+    """
+    with tempfile.TemporaryDirectory(prefix="mgx-bench-") as directory:
+        environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "mgx.bench.settings",
+            "MGX_VAR": directory,
+            "LOG_LEVEL": "WARNING",
+        }
+        if kind == "sqlite":
+            environment["DATABASE_URL"] = f"sqlite:///{Path(directory) / 'bench.sqlite3'}"
+            yield environment
+            return
+        name = f"mgx_bench_{secrets.token_hex(4)}"
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+            try:
+                parts = urlsplit(server)
+                environment["DATABASE_URL"] = urlunsplit(parts._replace(path=f"/{name}"))
+                yield environment
+            finally:
+                connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+@contextlib.contextmanager
+def engine(workers: int) -> Iterator[list[int]]:
+    """Run ``qcluster`` and yield the process ids of its workers once they are ready."""
+    allow_many_sockets()
+    cluster = subprocess.Popen(
+        [sys.executable, "manage.py", "qcluster"],
+        env={**os.environ, "MGX_WORKERS": str(workers)},
+        start_new_session=True,
+    )
+    try:
+        end = time.monotonic() + _START_SECONDS
+        drivers = EngineDriver.objects.filter(fenced_at__isnull=True, stopped_at__isnull=True)
+        while drivers.count() < workers:
+            if time.monotonic() > end or cluster.poll() is not None:
+                raise RuntimeError("The engine did not start")
+            time.sleep(0.05)
+        time.sleep(1.0)  # each worker learns how many share the work
+        yield list(drivers.values_list("pid", flat=True))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(cluster.pid, signal.SIGKILL)
+        cluster.wait()
+
+
+def allow_many_sockets() -> None:
+    """Raise the limit of open files to what the system allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def peak_mb(pid: int) -> float:
+    """Return the most memory that a process has had resident, in MiB."""
+    for line in Path(f"/proc/{pid}/status").read_text("ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return round(int(line.split()[1]) / 1024, 1)
+    raise RuntimeError("The system does not tell the peak memory of a process")

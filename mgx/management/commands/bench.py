@@ -1,0 +1,65 @@
+"""``manage.py bench NAME``: one benchmark in a scratch database of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+
+from mgx.bench.scratch import scratch_database
+
+NAMES = ("chain", "latency", "gate", "concurrency", "commits")
+_ANY_SERVER = "postgresql://127.0.0.1:5432/postgres"
+
+
+class Command(BaseCommand):
+    help = "Measure one thing in a scratch database; the figures are one JSON line."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", choices=NAMES)
+        parser.add_argument("--json", action="store_true", help="one JSON line (else a table)")
+        parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
+        parser.add_argument("--workers", type=int, default=2)
+        parser.add_argument("--size", type=int, help="how many executions, calls or commits")
+        parser.add_argument("--server", help="address of a PostgreSQL database to connect to first")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if settings.SETTINGS_MODULE == "mgx.bench.settings":
+            self._measure(options)
+            return
+        server = options["server"] or os.environ.get("TEST_POSTGRES_URL") or _ANY_SERVER
+        with scratch_database(options["database"], server) as environment:
+            command = [sys.executable, "manage.py", "bench", options["name"], "--settings"]
+            command += ["mgx.bench.settings", "--database", options["database"]]
+            command += ["--workers", str(options["workers"])]
+            if options["json"]:
+                command.append("--json")
+            if options["size"]:
+                command += ["--size", str(options["size"])]
+            done = subprocess.run(command, env=environment, cwd=settings.BASE_DIR, check=False)
+        if done.returncode:
+            raise CommandError(f"The benchmark {options['name']} failed")
+
+    def _measure(self, options: dict[str, Any]) -> None:
+        from mgx.bench.measures import MEASURES, Scene
+
+        call_command("migrate", verbosity=0)
+        workers = options["workers"]
+        figures = MEASURES[options["name"]](Scene(), workers=workers, size=options["size"])
+        line = {
+            "bench": options["name"],
+            "database": options["database"],
+            "workers": workers,
+            **figures,
+        }
+        if options["json"]:
+            self.stdout.write(json.dumps(line))
+        else:
+            for name, value in line.items():
+                self.stdout.write(f"{name:>18}  {value}")
