@@ -1,0 +1,13 @@
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+
+class Command(BaseCommand):
+    help = "Runs the engine: a django-q2 cluster with a driver in every worker, until SIGTERM."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        from mgx.supervisor.cluster import WatchedCluster
+
+        sys.exit(WatchedCluster().run())
