@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from django_filters import rest_framework as filters
+from django.db.models import Count, Q
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents.models import AgentDefinition, AgentInstance, AgentStatus, AgentType
-from workflows.api.base import ApiView, get_visible
-from workflows.api.filters import Choices, InProjectFilter
+from workflows.api.base import ApiView, caller, get_visible
+from workflows.api.filters import Choices, InProjectFilter, filters
 from workflows.clock import database_now
 
 
@@ -119,5 +119,9 @@ class OneAgent(ApiView):
 
 
 def _visible(request: Request) -> Any:
-    agents = AgentInstance.objects.visible_to(request.user)
-    return agents.with_load(database_now()).select_related("workspace", "project", "definition")
+    held = Q(reservations__released_at__isnull=True, reservations__expires_at__gt=database_now())
+    return (
+        AgentInstance.objects.visible_to(caller(request))
+        .annotate(load=Count("reservations", filter=held))
+        .select_related("workspace", "project", "definition")
+    )

@@ -1,39 +1,38 @@
 """What every view of the API shares: who may call it, what it reads, how it answers."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from rest_framework.generics import GenericAPIView
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.mediatypes import media_type_matches
 
-from workflows.api.authentication import HasScope
 from workflows.api.parsers import admit_body
+from workflows.api.permissions import HasScope
 from workflows.api.request_id import HEADER, request_id
 from workflows.core.errors import Problem
 from workflows.errors import InvalidInput, NotVisible
-from workflows.models import Project, Workspace
+from workflows.models import Project, User, Workspace
 
 
 class OnlyFormat(BaseContentNegotiation):
     """The API speaks one format, whatever a client says it would rather have."""
 
-    def select_parser(self, request: Request, parsers: Sequence[Any]) -> Any:
-        from rest_framework.utils.mediatypes import media_type_matches
-
+    def select_parser(self, request: Request, parsers: Iterable[Any]) -> Any:
         sent = request.content_type or ""
         return next((p for p in parsers if media_type_matches(p.media_type, sent)), None)
 
     def select_renderer(
-        self, request: Request, renderers: Sequence[Any], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[Any], format_suffix: str | None = None
     ) -> tuple[Any, str]:
-        return renderers[0], renderers[0].media_type
+        only = next(iter(renderers))
+        return only, only.media_type
 
 
 class ApiView(GenericAPIView[Any]):
@@ -52,7 +51,7 @@ class ApiView(GenericAPIView[Any]):
 
     def finalize_response(
         self, request: Request, response: Any, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
+    ) -> Response:
         answer = super().finalize_response(request, response, *args, **kwargs)
         http: HttpRequest = request._request
         answer.headers.setdefault(HEADER, request_id(http))
@@ -63,6 +62,11 @@ class ApiView(GenericAPIView[Any]):
         """Answer with the page of ``queryset`` that is asked for, filtered as it is asked for."""
         rows = self.paginate_queryset(self.filter_queryset(queryset))
         return self.get_paginated_response(self.get_serializer(rows, many=True).data)
+
+
+def caller(request: Request) -> User:
+    """Return who calls; where this is asked, somebody is signed in."""
+    return cast(User, request.user)
 
 
 def find_workspace(user: Any, slug: str | None) -> Workspace:

@@ -5,6 +5,7 @@ also after a crash between the two. Refusals are not kept: nothing happened, so 
 """
 
 import hashlib
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,8 +18,8 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from workflows.api.base import caller
 from workflows.api.errors import KeyInFlight, KeyReused
-from workflows.core.canonical import digest_of_text, dumps_canonical
 from workflows.core.errors import Problem
 from workflows.errors import InvalidInput
 from workflows.models import IdempotencyKey
@@ -40,18 +41,17 @@ def idempotent(method: Method) -> Method:
         if key is None:
             return method(view, request, *args, **kwargs)
         _check(key)
-        text = dumps_canonical([request.method, request.path, request.data])
-        user = request.user
-
-        def call() -> Response:
-            answer: Response = method(view, request, *args, **kwargs)
-            return answer
-
-        with _only_one(f"{user.pk}:{key}"):
-            return _answer_once(user, key, digest_of_text(text), call)
+        row = IdempotencyKey(user=caller(request), key=key, request_digest=_digest(request))
+        with _only_one(f"{caller(request).pk}:{key}"):
+            return _answer_once(row, lambda: method(view, request, *args, **kwargs))
 
     once.is_idempotent = True  # type: ignore[attr-defined]
     return once  # type: ignore[return-value]
+
+
+def _digest(request: Request) -> str:
+    text = json.dumps([request.method, request.get_full_path(), request.data], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _check(key: str) -> None:
@@ -60,33 +60,41 @@ def _check(key: str) -> None:
         raise InvalidInput(f"{HEADER} is not valid.", [problem], code="invalid_idempotency_key")
 
 
-def _answer_once(
-    user: Any, key: str, request_digest: str, call: Callable[[], Response]
-) -> HttpResponse:
+def _answer_once(row: IdempotencyKey, call: Callable[[], Response]) -> HttpResponse:
     with transaction.atomic():
-        _refuse_if_in_flight_elsewhere(f"{user.pk}:{key}")
-        row = IdempotencyKey(user=user, key=key, request_digest=request_digest)
-        known = IdempotencyKey.objects.filter(user=user, key=key).first()
-        if known is None:
-            try:
-                with transaction.atomic():
-                    row.save(force_insert=True)
-            except IntegrityError:  # another process was faster, and has committed
-                known = IdempotencyKey.objects.get(user=user, key=key)
+        _refuse_if_in_flight_elsewhere(f"{row.user_id}:{row.key}")
+        known = _known(row) or _insert(row)
         if known is not None:
-            return _replay(known, request_digest)
-        answer = call()
-        row.status = answer.status_code
-        row.headers = {name: answer[name] for name in _KEPT_HEADERS if name in answer}
-        row.body = JSONRenderer().render(answer.data).decode()
+            return _replay(known, row)
+        _fill(row, call())
         row.save(update_fields=["status", "headers", "body"])
     return _answer(row)
 
 
-def _replay(row: IdempotencyKey, request_digest: str) -> HttpResponse:
-    if row.request_digest != request_digest:
+def _known(row: IdempotencyKey) -> IdempotencyKey | None:
+    return IdempotencyKey.objects.filter(user_id=row.user_id, key=row.key).first()
+
+
+def _insert(row: IdempotencyKey) -> IdempotencyKey | None:
+    """Store ``row``; if another process was faster, return what that one stored."""
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError:
+        return IdempotencyKey.objects.get(user_id=row.user_id, key=row.key)
+    return None
+
+
+def _fill(row: IdempotencyKey, answer: Response) -> None:
+    row.status = answer.status_code
+    row.headers = {name: answer[name] for name in _KEPT_HEADERS if name in answer}
+    row.body = JSONRenderer().render(answer.data).decode()
+
+
+def _replay(known: IdempotencyKey, row: IdempotencyKey) -> HttpResponse:
+    if known.request_digest != row.request_digest:
         raise KeyReused(f"This {HEADER} was used for another request; take a new one.")
-    answer = _answer(row)
+    answer = _answer(known)
     answer["Idempotent-Replayed"] = "true"
     return answer
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,6 +20,19 @@ from workflows.errors import InvalidInput
 
 LIMIT = 50
 MAX_LIMIT = 200
+
+
+#: How the schema tells of the parameters that every page takes.
+PAGE = [
+    OpenApiParameter(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": LIMIT},
+        description="Rows of one page",
+    ),
+    OpenApiParameter(
+        "cursor", str, description="Where the page begins: follow `next` and `previous`"
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +101,7 @@ class CursorPagination(BasePagination):
     first is the default, descending if it begins with ``-``.
     """
 
-    def paginate_queryset(
-        self, queryset: QuerySet[Any], request: Request, view: Any = None
-    ) -> list[Any]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self._request = request
         limit = read_limit(request)
         orderings: Mapping[str, str] = view.orderings
@@ -128,7 +140,12 @@ class CursorPagination(BasePagination):
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         names = [name.lstrip("-") for name in view.orderings]
-        return page_parameters([*names, *(f"-{name}" for name in names)])
+        default = next(iter(view.orderings))
+        choices = [*names, *(f"-{name}" for name in names)]
+        ordering = OpenApiParameter(
+            "ordering", str, enum=choices, description=f"By default {default}"
+        )
+        return [_as_parameter(parameter) for parameter in (*PAGE, ordering)]
 
     def _cursor(self) -> Cursor | None:
         text = self._request.query_params.get("cursor")
@@ -169,29 +186,18 @@ class CursorPagination(BasePagination):
         return str(replace_query_param(address, "cursor", cursor.encode()))
 
 
-def page_parameters(orderings: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return how the schema tells of the parameters that every page takes."""
-    limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": LIMIT}
-    parameters = [
-        {"name": "limit", "in": "query", "schema": limit, "description": "Rows of one page"},
-        {
-            "name": "cursor",
-            "in": "query",
-            "schema": {"type": "string"},
-            "description": "Where the page begins: follow `next` and `previous`",
-        },
-    ]
-    if orderings:
-        choices = {"type": "string", "enum": list(orderings)}
-        parameters.append(
-            {
-                "name": "ordering",
-                "in": "query",
-                "schema": choices,
-                "description": f"By default {orderings[0]}",
-            }
-        )
-    return parameters
+def _as_parameter(parameter: OpenApiParameter) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    if isinstance(parameter.type, dict):
+        schema = dict(parameter.type)
+    if parameter.enum:
+        schema["enum"] = list(parameter.enum)
+    return {
+        "name": parameter.name,
+        "in": "query",
+        "schema": schema,
+        "description": parameter.description,
+    }
 
 
 def _field(queryset: QuerySet[Any], column: str) -> Any:

@@ -25,7 +25,7 @@ def admit_body(request: HttpRequest) -> None:
             raise _too_large()
     elif request.method not in ("GET", "HEAD", "OPTIONS"):
         body = _read(request)
-        request._body = body  # type: ignore[attr-defined]  # as Django itself keeps it
+        request._body = body  # as Django itself keeps it
         request.META["CONTENT_LENGTH"] = str(len(body))
 
 

@@ -170,10 +170,10 @@ def _require_valid(report: Report) -> WorkflowDefinition:
 
 def _save_draft(workflow: Workflow, document: Mapping[str, Any]) -> None:
     """Write the rows of a valid document; what it leaves out, or gives as null, is the default."""
+    defaults = Workflow()
     for column in COLUMNS:
-        default = Workflow._meta.get_field(column).get_default()
         given = document.get(column)
-        setattr(workflow, column, default if given is None else given)
+        setattr(workflow, column, getattr(defaults, column) if given is None else given)
     try:
         with transaction.atomic():
             workflow.save()

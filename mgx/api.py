@@ -1,0 +1,92 @@
+"""Every endpoint of the API, under ``/api/v1/``."""
+
+from typing import Any
+
+from csp.decorators import csp_update
+from django.http import Http404
+from django.urls import URLPattern, path, re_path
+from django.utils.decorators import method_decorator
+from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents import api as agents
+from approvals.api import views as approvals
+from workflows.api import accounts, events, executions, steps, tenants, workflows
+from workflows.api.base import ApiView
+
+
+class Schema(ApiView, SpectacularJSONAPIView):
+    """The OpenAPI document of this API."""
+
+    permission_classes = []
+    authentication_classes = []
+
+
+@method_decorator(csp_update({"style-src": ["'self'", "'unsafe-inline'"]}), name="dispatch")
+class Docs(SpectacularSwaggerSplitView):
+    """The API to read and to try; Swagger UI writes styles into its page, so these are allowed."""
+
+    permission_classes = []
+    authentication_classes = []
+    url_name = "api-schema"
+
+
+class UnknownAddress(ApiView):
+    """Whatever is not listed here. Addresses end with a slash; nothing is redirected."""
+
+    permission_classes = []
+    authentication_classes = []
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise Http404
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, rest: str) -> Response:
+        raise Http404
+
+
+urlpatterns: list[URLPattern] = [
+    path("me/", accounts.Me.as_view()),
+    path("tokens/", accounts.Tokens.as_view()),
+    path("tokens/<uuid:id>/", accounts.Token.as_view()),
+    path("workspaces/", tenants.Workspaces.as_view()),
+    path("workspaces/<slug:slug>/", tenants.OneWorkspace.as_view()),
+    path("workspaces/<slug:slug>/members/", tenants.Members.as_view()),
+    path("projects/", tenants.Projects.as_view()),
+    path("projects/<uuid:id>/", tenants.OneProject.as_view()),
+    path("workflows/", workflows.Workflows.as_view()),
+    path("workflows/validate/", workflows.Validation.as_view()),
+    path("workflows/import/", workflows.Import.as_view()),
+    path("workflows/<uuid:id>/", workflows.OneWorkflow.as_view()),
+    path("workflows/<uuid:id>/publish/", workflows.Publication.as_view()),
+    path("workflows/<uuid:id>/versions/", workflows.Versions.as_view()),
+    path("workflows/<uuid:id>/export/", workflows.Export.as_view()),
+    path("workflows/<uuid:id>/graph.svg", workflows.WorkflowGraph.as_view()),
+    path("executions/", executions.Executions.as_view()),
+    path("executions/batch/", executions.Batch.as_view()),
+    path("executions/<uuid:id>/", executions.OneExecution.as_view()),
+    path("executions/<uuid:id>/cancel/", executions.Cancellation.as_view()),
+    path("executions/<uuid:id>/steps/", steps.Steps.as_view()),
+    path("executions/<uuid:id>/events/", events.ExecutionEvents.as_view()),
+    path("executions/<uuid:id>/graph.svg", executions.ExecutionGraph.as_view()),
+    path("approvals/", approvals.Approvals.as_view()),
+    path("approvals/decisions/", approvals.BatchDecisions.as_view()),
+    path("approvals/<uuid:id>/", approvals.OneApproval.as_view()),
+    path("approvals/<uuid:id>/decisions/", approvals.Decisions.as_view()),
+    path("approvals/<uuid:id>/approve/", approvals.Approve.as_view()),
+    path("approvals/<uuid:id>/reject/", approvals.Reject.as_view()),
+    path("approvals/<uuid:id>/request-changes/", approvals.RequestChanges.as_view()),
+    path("approvals/<uuid:id>/cancel/", approvals.Cancellation.as_view()),
+    path("approvals/<uuid:id>/wait/", approvals.Wait.as_view()),
+    path("approvals/<uuid:id>/comments/", approvals.Comments.as_view()),
+    path("agent-definitions/", agents.AgentDefinitions.as_view()),
+    path("agent-definitions/<uuid:id>/", agents.OneAgentDefinition.as_view()),
+    path("agents/", agents.Agents.as_view()),
+    path("agents/<uuid:id>/", agents.OneAgent.as_view()),
+    path("events/", events.Events.as_view()),
+    path("schema/", Schema.as_view(), name="api-schema"),
+    path("docs/", Docs.as_view(), name="api-docs"),
+    re_path(r"^(?P<rest>.*)$", UnknownAddress.as_view()),
+]

@@ -1,0 +1,339 @@
+"""Workflows: definitions as documents, their drafts and versions."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import yaml
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from workflows.api.base import ApiView, caller, find_project, find_workspace, get_visible
+from workflows.api.documents import (
+    NewWorkflowRequest,
+    WorkflowDocument,
+    split_document,
+)
+from workflows.api.fields import FlagField, StrictSerializer, TextField, read_input, read_object
+from workflows.api.filters import InProjectFilter
+from workflows.api.graphs import svg_response, version_picture
+from workflows.api.idempotency import idempotent
+from workflows.api.parsers import StrictJSONParser, YAMLTextParser
+from workflows.api.preconditions import etag, expected_revision
+from workflows.core.documents import load_document
+from workflows.core.errors import CanonicalError, Problem
+from workflows.errors import Conflict, InvalidInput, StaleRevision
+from workflows.models import Workflow, WorkflowVersion
+from workflows.services import definitions
+
+
+class WorkflowSummarySerializer(serializers.ModelSerializer[Workflow]):
+    """A workflow without its definition. ``published_version`` is a number, or null."""
+
+    workspace = serializers.CharField(source="workspace.slug")
+    project = serializers.CharField(source="project.slug", allow_null=True, default=None)
+    published_version = serializers.IntegerField(
+        source="published_version.number", allow_null=True, default=None
+    )
+
+    class Meta:
+        model = Workflow
+        fields = [
+            "id",
+            "workspace",
+            "workspace_id",
+            "project",
+            "project_id",
+            "name",
+            "description",
+            "published_version",
+            "draft_revision",
+            "created_at",
+            "updated_at",
+        ]
+
+
+class WorkflowSerializer(WorkflowSummarySerializer):
+    """A workflow with its draft, as the definition document that PUT takes."""
+
+    steps = serializers.ListField(child=serializers.DictField())
+    variables = serializers.ListField(child=serializers.DictField())
+
+    class Meta(WorkflowSummarySerializer.Meta):
+        fields = [
+            *WorkflowSummarySerializer.Meta.fields,
+            "timeout_seconds",
+            "max_retries",
+            "config",
+            "metadata",
+            "variables",
+            "steps",
+        ]
+
+    def to_representation(self, workflow: Workflow) -> dict[str, Any]:
+        summary = WorkflowSummarySerializer(workflow, context=self.context).data
+        return {**summary, **definitions.draft_document(workflow)}
+
+
+class VersionSerializer(serializers.ModelSerializer[WorkflowVersion]):
+    """A published version with its definition, every default spelled out."""
+
+    published_by = serializers.CharField(
+        source="published_by.username", allow_null=True, default=None
+    )
+    definition = serializers.DictField()
+
+    class Meta:
+        model = WorkflowVersion
+        fields = ["id", "number", "definition", "digest", "published_by", "published_at"]
+
+
+class ProblemItem(serializers.Serializer[Any]):
+    """Something wrong, or doubtful, in a definition."""
+
+    step_name = serializers.CharField()
+    error_type = serializers.CharField()
+    message = serializers.CharField()
+    path = serializers.CharField()
+
+
+class ReportSerializer(serializers.Serializer[Any]):
+    """Whether a definition could be saved, and all that was found in it."""
+
+    is_valid = serializers.BooleanField()  # type: ignore[assignment]  # a field, by its name
+    errors = ProblemItem(many=True)  # type: ignore[assignment]
+    warnings = ProblemItem(many=True)
+
+
+class ImportRequest(StrictSerializer):
+    """A definition as text, as ``export/`` gives it."""
+
+    workspace = TextField(required=False, max_length=100)
+    project = TextField(required=False, max_length=100, allow_null=True, default=None)
+    draft = FlagField(required=False, default=False)
+    format = serializers.ChoiceField(["yaml", "json"], default="yaml")
+    text = TextField()
+
+
+class WorkflowFilter(InProjectFilter):
+    """``q`` looks into names and descriptions."""
+
+    search_fields = ("name", "description")
+
+
+class Workflows(ApiView):
+    serializer_class = WorkflowSummarySerializer
+    queryset = Workflow.objects.all()
+    filterset_class = WorkflowFilter
+    orderings = {"name": "name", "created_at": "created_at", "updated_at": "updated_at"}
+
+    def get(self, request: Request) -> Response:
+        """The workflows of the caller's workspaces."""
+        return self.answer_page(_visible(request).defer("config", "metadata"))
+
+    @extend_schema(request=NewWorkflowRequest, responses={201: WorkflowSerializer})
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Store a definition as a new workflow, and publish it unless ``draft`` is true."""
+        document, about = split_document(request.data)
+        return _create(request, document, about)
+
+
+class OneWorkflow(ApiView):
+    serializer_class = WorkflowSerializer
+    queryset = Workflow.objects.all()
+
+    @extend_schema(operation_id="workflows_retrieve")
+    def get(self, request: Request, id: Any) -> Response:
+        """A workflow with its draft; the ETag is the draft's revision."""
+        return _answer(get_visible(_visible(request), pk=id))
+
+    @extend_schema(request=WorkflowDocument, operation_id="workflows_replace")
+    def put(self, request: Request, id: Any) -> Response:
+        """Replace the draft. ``If-Match`` refuses what was changed since it was read."""
+        return self._save(request, id, is_whole=True)
+
+    @extend_schema(request=WorkflowDocument, operation_id="workflows_change")
+    def patch(self, request: Request, id: Any) -> Response:
+        """Replace the keys of the draft that are given, each as a whole."""
+        return self._save(request, id, is_whole=False)
+
+    @extend_schema(responses={204: None}, operation_id="workflows_delete")
+    def delete(self, request: Request, id: Any) -> Response:
+        """Delete a workflow with its ended runs; refused while any is live."""
+        definitions.delete_workflow(get_visible(_visible(request), pk=id), user=caller(request))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _save(self, request: Request, id: Any, *, is_whole: bool) -> Response:
+        given = dict(read_object(request.data))
+        workflow = get_visible(_visible(request), pk=id)
+        with _expecting(request, given.pop("draft_revision", None)) as expected:
+            whole = given if is_whole else {**definitions.draft_document(workflow), **given}
+            workflow = definitions.replace_draft(
+                workflow, whole, user=caller(request), expected_revision=expected
+            )
+        return _answer(get_visible(_visible(request), pk=workflow.pk))
+
+
+class Publication(ApiView):
+    serializer_class = VersionSerializer
+    queryset = WorkflowVersion.objects.all()
+
+    @extend_schema(request=None, responses={200: VersionSerializer})
+    @idempotent
+    def post(self, request: Request, id: Any) -> Response:
+        """Publish the draft. An unchanged one is the version that is there already."""
+        given = dict(read_object(request.data))
+        with _expecting(request, given.pop("draft_revision", None)) as expected:
+            if given:
+                raise InvalidInput(
+                    "The body is to be empty.",
+                    [Problem("", "unknown_field", "Unknown", f"/{key}") for key in given],
+                )
+            version = definitions.publish(
+                get_visible(_visible(request), pk=id),
+                user=caller(request),
+                expected_revision=expected,
+            )
+        return Response(self.get_serializer(version).data)
+
+
+class Versions(ApiView):
+    serializer_class = VersionSerializer
+    queryset = WorkflowVersion.objects.all()
+    orderings = {"-number": "number"}
+
+    def get(self, request: Request, id: Any) -> Response:
+        """Every version, the latest first."""
+        workflow = get_visible(_visible(request), pk=id)
+        return self.answer_page(workflow.versions.select_related("published_by"))
+
+
+class Export(ApiView):
+    queryset = Workflow.objects.all()
+    serializer_class = WorkflowDocument
+
+    @extend_schema(
+        parameters=[OpenApiParameter("format", str, enum=["yaml", "json"], default="yaml")],
+        responses={
+            (200, "application/yaml"): OpenApiTypes.STR,
+            (200, "application/json"): WorkflowDocument,
+        },
+    )
+    def get(self, request: Request, id: Any) -> HttpResponse:
+        """The draft as a file that ``import/`` reads."""
+        wanted = request.query_params.get("format", "yaml")
+        if wanted not in ("yaml", "json"):
+            problem = Problem("", "invalid_choice", "yaml or json", "/format")
+            raise InvalidInput("format: yaml or json.", [problem])
+        workflow = get_visible(_visible(request), pk=id)
+        document = definitions.draft_document(workflow)
+        if wanted == "yaml":
+            text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+            return _file(text, "application/yaml", f"{workflow.pk}.yaml")
+        return Response(document)
+
+
+class Validation(ApiView):
+    serializer_class = ReportSerializer
+
+    @extend_schema(request=NewWorkflowRequest, responses={200: ReportSerializer})
+    def post(self, request: Request) -> Response:
+        """Check a definition and save nothing."""
+        document, about = split_document(request.data)
+        workspace = find_workspace(caller(request), about.get("workspace"))
+        report = definitions.validate_document(document, workspace=workspace)
+        return Response(self.get_serializer(report).data)
+
+
+class Import(ApiView):
+    serializer_class = WorkflowSerializer
+    parser_classes = [StrictJSONParser, YAMLTextParser]
+    queryset = Workflow.objects.all()
+
+    @extend_schema(
+        parameters=[OpenApiParameter("workspace", str, description="Where the body is YAML")],
+        request={"application/json": ImportRequest, "application/yaml": OpenApiTypes.STR},
+        responses={201: WorkflowSerializer},
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Store a definition from YAML or JSON as a new workflow."""
+        given = read_object(request.data)
+        if request.content_type.startswith(YAMLTextParser.media_type):
+            given = {**given, **request.query_params.dict()}
+            given["draft"] = given.get("draft") == "true"
+        about = read_input(ImportRequest, given)
+        return _create(request, _read_text(about["text"], about["format"]), about)
+
+
+class WorkflowGraph(ApiView):
+    queryset = Workflow.objects.all()
+    serializer_class = WorkflowSummarySerializer
+
+    @extend_schema(responses={(200, "image/svg+xml"): OpenApiTypes.STR})
+    def get(self, request: Request, id: Any) -> HttpResponse:
+        """The draft's picture."""
+        workflow = get_visible(_visible(request), pk=id)
+        return svg_response(version_picture(definitions.draft_document(workflow)))
+
+
+def _visible(request: Request) -> Any:
+    return (
+        Workflow.objects.visible_to(caller(request))
+        .select_related("workspace", "project", "published_version")
+        .defer("published_version__definition", "workspace__settings")
+    )
+
+
+def _create(request: Request, document: Any, about: dict[str, Any]) -> Response:
+    workspace = find_workspace(caller(request), about.get("workspace"))
+    workflow = definitions.create_workflow(
+        workspace=workspace,
+        document=document,
+        user=caller(request),
+        project=find_project(workspace, about.get("project")),
+        publish=not about.get("draft", False),
+    )
+    answer = _answer(workflow, status.HTTP_201_CREATED)
+    answer["Location"] = request.build_absolute_uri(f"/api/v1/workflows/{workflow.pk}/")
+    return answer
+
+
+def _answer(workflow: Workflow, code: int = status.HTTP_200_OK) -> Response:
+    headers = {"ETag": etag(workflow.draft_revision)}
+    return Response(WorkflowSerializer(workflow).data, status=code, headers=headers)
+
+
+@contextmanager
+def _expecting(request: Request, in_body: Any) -> Iterator[int | None]:
+    """Give the revision that the client expects: stale in ``If-Match`` is 412, in the body 409."""
+    if in_body is None:
+        yield expected_revision(request)
+        return
+    if isinstance(in_body, bool) or not isinstance(in_body, int):
+        problem = Problem("", "wrong_type", "A whole number", "/draft_revision")
+        raise InvalidInput("draft_revision: a whole number.", [problem])
+    try:
+        yield in_body
+    except StaleRevision as stale:
+        raise Conflict(stale.message, code=stale.code, **stale.facts) from None
+
+
+def _read_text(text: str, format: Literal["yaml", "json"]) -> Any:
+    try:
+        return load_document(text, format, definitions.definition_limits())
+    except CanonicalError as error:
+        problem = Problem("", error.code, error.message, "/text")
+        raise InvalidInput(
+            f"The document cannot be read: {error.message}.", [problem], code=error.code
+        ) from None
+
+
+def _file(text: str, content_type: str, name: str) -> HttpResponse:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return HttpResponse(text, content_type=f"{content_type}; charset=utf-8", headers=headers)
