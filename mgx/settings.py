@@ -201,6 +201,14 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "ExecutionStatus": "workflows.api.executions.STATUSES",
+        "StepStatus": "workflows.api.steps.STATUSES",
+        "ApprovalStatus": "approvals.models.ApprovalStatus",
+        "AgentStatus": "agents.models.AgentStatus",
+        "DecisionOutcome": "approvals.models.Outcome",
+        "PersonsOutcome": "approvals.api.serializers.PERSONS_OUTCOMES",
+    },
 }
 
 # --- engine -------------------------------------------------------------------------------
