@@ -86,6 +86,7 @@ DATABASES: dict[str, Any] = {
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     MGX_VAR.mkdir(parents=True, exist_ok=True)
+    DATABASES["default"]["ENGINE"] = "workflows.sqlite"
     # A deferred transaction that turns into a writer fails at once when another one writes;
     # an immediate one waits its turn. FULL makes every commit survive a power cut.
     DATABASES["default"]["OPTIONS"] = {

@@ -14,7 +14,7 @@ from workflows.core.errors import UnstorableError
 from workflows.core.outcomes import Completed, Failed, Outcome
 from workflows.engine.inputs import dump_json
 from workflows.engine.turn import Result
-from workflows.handlers import StepContext, WorkHandler, handlers
+from workflows.handlers import StepContext, plugs
 
 logger = logging.getLogger("workflows.engine")
 
@@ -68,8 +68,8 @@ class Bodies:
 
 async def run_body(context: StepContext) -> Outcome:
     """Run one attempt and return what it came to; only a cancellation gets out."""
-    handler = handlers()[context.step.step_type]
-    assert isinstance(handler, WorkHandler)
+    handler = plugs()[context.step.step_type].work
+    assert handler is not None
     limit = asyncio.timeout(context.step.timeout_seconds)
     try:
         async with limit:

@@ -31,7 +31,7 @@ from workflows.handlers import (
     ReservingHandler,
     StepContext,
     gates,
-    handlers,
+    plugs,
 )
 
 _jitter = random.Random()  # noqa: S311  (spreads retries, guards nothing)
@@ -110,9 +110,8 @@ class Turn:
     def refuse(self, run: Run, result: Result) -> None:
         """Record that a result came although the run had ended or belongs to another driver."""
         self._report.refused(run, result.step_name, result.attempt)
-        handler = handlers()[run.records[result.step_name].step_type]
-        if isinstance(handler, ReservingHandler):
-            record = run.records[result.step_name]
+        record = run.records[result.step_name]
+        if handler := plugs()[record.step_type].reserving:
             self._to_settle.setdefault(handler, []).append((record.id, result.attempt, None))
 
     # --- what follows ---------------------------------------------------------------------
@@ -142,11 +141,11 @@ class Turn:
         for run in self._to_look_at:
             for name in run.waiting:
                 record = run.records[name]
-                handler = handlers()[record.step_type]
-                assert isinstance(handler, GateHandler)
-                open_gates.setdefault(handler, {})[record.id] = (run, record)
-        for handler, steps in open_gates.items():
-            for step_execution_id, outcome in handler.close(list(steps)).items():
+                gate = plugs()[record.step_type].gate
+                assert gate is not None
+                open_gates.setdefault(gate, {})[record.id] = (run, record)
+        for gate, steps in open_gates.items():
+            for step_execution_id, outcome in gate.close(list(steps)).items():
                 self._apply(*steps[step_execution_id], outcome)
 
     def _advance(self) -> None:
@@ -191,19 +190,19 @@ class Turn:
         except (ExpressionError, UnstorableError) as error:
             self._apply(run, record, Failed(error.code, str(error), is_final=True))
             return
-        handler = handlers()[record.step_type]
+        plug = plugs()[record.step_type]
         record.attempts += 1
         context = run.context(record, inputs)
-        if isinstance(handler, GateHandler):
+        if plug.gate:
             record.started_at = self.now
             self._move(run, record, StepStatus.WAITING)
             self._report.started(run, record)
             payload = inputs or {n: run.outputs.get(n) for n in sorted(run.plan.needs[name])}
-            self._to_open.setdefault(handler, []).append(Opening(context, texts, payload))
-        elif isinstance(handler, ReservingHandler):
+            self._to_open.setdefault(plug.gate, []).append(Opening(context, texts, payload))
+        elif plug.reserving:
             # Counts as begun at once, so that the planner does not offer it again.
             run.progress.record(name, StepStatus.RUNNING)
-            self._to_prepare.setdefault(handler, []).append((run, record, context))
+            self._to_prepare.setdefault(plug.reserving, []).append((run, record, context))
         else:
             self._run_body(run, record, context)
 
@@ -309,8 +308,8 @@ class Turn:
         self._steps[record.id] = (run.id, record)
 
     def _settle_later(self, record: StepRecord, outcome: Outcome | None) -> None:
-        handler = handlers()[record.step_type]
-        if isinstance(handler, ReservingHandler) and record.status is StepStatus.RUNNING:
+        handler = plugs()[record.step_type].reserving
+        if handler and record.status is StepStatus.RUNNING:
             self._to_settle.setdefault(handler, []).append((record.id, record.attempts, outcome))
 
     # --- the moves of an execution --------------------------------------------------------

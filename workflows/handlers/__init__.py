@@ -124,16 +124,30 @@ class GateHandler(Protocol):
         ...
 
 
-Handler = WorkHandler | GateHandler
+@dataclass(frozen=True, slots=True)
+class Plug:
+    """A step type's handler by what it is, found out once: a gate, or work, and if so whether it
+    reserves something."""
+
+    gate: GateHandler | None
+    work: WorkHandler | None
+    reserving: ReservingHandler | None
 
 
 @cache
-def handlers() -> dict[str, Handler]:
+def plugs() -> dict[str, Plug]:
     """Return the handler of each step type, as the settings name them."""
-    return {step_type: import_string(path)() for step_type, path in settings.STEP_HANDLERS.items()}
+    found = {}
+    for step_type, path in settings.STEP_HANDLERS.items():
+        handler = import_string(path)()
+        found[step_type] = Plug(
+            gate=handler if isinstance(handler, GateHandler) else None,
+            work=handler if isinstance(handler, WorkHandler) else None,
+            reserving=handler if isinstance(handler, ReservingHandler) else None,
+        )
+    return found
 
 
-@cache
 def gates() -> list[GateHandler]:
     """Return the handlers that are gates."""
-    return [handler for handler in handlers().values() if isinstance(handler, GateHandler)]
+    return [plug.gate for plug in plugs().values() if plug.gate]

@@ -17,7 +17,7 @@ from workflows.core.ids import uuid7
 from workflows.core.states import LIVE_EXECUTION_STATUSES, ExecutionStatus, StepStatus
 from workflows.errors import Conflict, InvalidInput, NotVisible
 from workflows.events import SYSTEM, EventDraft, EventType, append_events
-from workflows.handlers import ReservingHandler, gates, handlers
+from workflows.handlers import gates, plugs
 from workflows.models import (
     Project,
     Role,
@@ -143,8 +143,7 @@ def _cancel_steps(execution: WorkflowExecution, now: datetime, actor: str) -> li
             running.setdefault(step.step_type, []).append((step.id, step.attempts, None))
     open_steps.update(status=StepStatus.CANCELLED, completed_at=now, due_at=None)
     for step_type, attempts in running.items():
-        handler = handlers()[step_type]
-        if isinstance(handler, ReservingHandler):
+        if handler := plugs()[step_type].reserving:
             events += handler.settle(attempts, now)
     for gate in gates():
         events += gate.cancel([execution.id], now, actor)
