@@ -257,7 +257,13 @@ def test_what_two_readers_could_read_differently_is_refused(
 
 @pytest.mark.parametrize(
     "source",
-    ['"' + '\\"' * 500_000, "[" * 40 + '"\\' * 300_000, '[{"":' * 200_000, "[]" * 500_000],
+    [
+        '"' + '\\"' * 500_000,
+        '"' + '[\\"' * 300_000,
+        "[" * 40 + '"\\' * 300_000,
+        '[{"":' * 200_000,
+        "[]" * 500_000,
+    ],
     ids=label,
 )
 def test_hostile_texts_are_refused_quickly(source: str) -> None:

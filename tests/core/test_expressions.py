@@ -212,7 +212,7 @@ def test_what_cannot_be_meant_is_refused_with_its_place(
         "[" * 1_000,
         "{" * 1_999,
         "'" + "\\'" * 900,
-        "+".join(["text"] * 65),
+        "[" + ",".join(["text"] * 65) + "]",
         "1" + "+1" * 900,
     ],
     ids=lambda source: source[:20],

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import pytest
@@ -91,6 +91,18 @@ def test_a_cycle_is_named_from_its_first_step_in_the_direction_of_the_run() -> N
         Graph({"a": ["c"], "b": ["a"], "c": ["b"]})
     assert caught.value.path == ("a", "b", "c", "a")
     assert caught.value.errors[0].error_type == "cycle"
+
+
+@pytest.mark.parametrize("listed", permutations("abc"))
+def test_the_first_step_of_a_cycle_is_the_first_that_is_listed(listed: tuple[str, ...]) -> None:
+    needs = {"a": ["c"], "b": ["a"], "c": ["b"]}
+    (path,) = find_cycles({name: needs[name] for name in listed})
+    assert path[0] == path[-1] == listed[0]
+
+
+def test_a_way_into_a_cycle_does_not_choose_its_first_step() -> None:
+    found = find_cycles({"x": [], "b": ["a"], "a": ["c"], "c": ["b", "x"]})
+    assert found == [("b", "c", "a", "b")]
 
 
 def test_cycles_apart_from_one_another_are_all_found() -> None:

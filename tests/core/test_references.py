@@ -164,6 +164,11 @@ def test_no_value_is_ever_expanded(inserted: str, template: str) -> None:
     assert compile_value(template, NAMES).resolve(scope) == expected
 
 
+def test_a_text_to_be_shown_stays_a_text() -> None:
+    for value, text in (("${data.k}", '[1,{"x":"y"}]'), ("${data.none}", "null"), ("x", "x")):
+        assert compile_value(value, NAMES, as_text=True).resolve(SCOPE) == text
+
+
 def test_nested_values_are_resolved_and_keys_are_not() -> None:
     value = {"${n}": ["${n}", {"deep": ("${n}", 1, None, True)}], "plain": 1.5}
     assert value_of(value) == {"${n}": [5, {"deep": [5, 1, None, True]}], "plain": 1.5}

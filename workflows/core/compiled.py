@@ -109,9 +109,10 @@ class StepReading:
             approval = step.config.approval
             # A name is no template: `${` in it means nothing.
             title = approval.title or step.name.replace("${", "$${")
-            self._title = self._read(title, "config", "approval", "title")
+            place = ("config", "approval")
+            self._title = self._read(title, *place, "title", as_text=True)
             self._description = self._read(
-                approval.description, "config", "approval", "description"
+                approval.description, *place, "description", as_text=True
             )
 
     def result(self, max_retries: int) -> CompiledStep:
@@ -128,9 +129,11 @@ class StepReading:
             max_retries=max_retries,
         )
 
-    def _read(self, value: object, *place: str) -> Compiled:
+    def _read(self, value: object, *place: str, as_text: bool = False) -> Compiled:
         longest = self._limits.expression_characters
-        compiled = compile_value(value, self._names, max_characters=longest, collect=True)
+        compiled = compile_value(
+            value, self._names, max_characters=longest, collect=True, as_text=as_text
+        )
         for finding in compiled.errors:
             self._note(self.errors, finding.error, finding.error.reason, *place, *finding.path)
         for finding in compiled.doubts:

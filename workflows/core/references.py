@@ -61,7 +61,12 @@ class Compiled:
 
 
 def compile_value(
-    value: Any, names: Names, *, max_characters: int = MAX_CHARACTERS, collect: bool = False
+    value: Any,
+    names: Names,
+    *,
+    max_characters: int = MAX_CHARACTERS,
+    collect: bool = False,
+    as_text: bool = False,
 ) -> Compiled:
     """Read a value and check what it names.
 
@@ -69,13 +74,15 @@ def compile_value(
         value: JSON, with references in its texts (not in its keys).
         names: what may be named.
         max_characters: the longest expression.
+        as_text: the value is a text to be shown, and stays one whatever it refers to.
         collect: keep all errors in `Compiled.errors` instead of raising the first one.
 
     Raises:
         ExpressionError: a reference cannot be read, or names what is not there.
     """
     reader = _Reader(names, max_characters)
-    compiled = Compiled(reader.read(value, ()), reader)
+    resolver = reader.read(value, ())
+    compiled = Compiled(_interpolation([resolver]) if as_text else resolver, reader)
     if compiled.errors and not collect:
         raise compiled.errors[0].error
     return compiled
