@@ -1,0 +1,265 @@
+"""Agents: definitions and instances that people edit; what MGX keeps about them, to read."""
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from agents.models import (
+    AgentDefinition,
+    AgentHandoff,
+    AgentInstance,
+    AgentMemoryEntry,
+    AgentReservation,
+)
+from workflows.admin.display import badge, json_block, link_to, link_to_id, related_lists
+from workflows.admin.fields import NamesField, StrictJSONField
+from workflows.admin.filters import BoundedPaginator, WorkspaceFilter
+from workflows.admin.scope import ScopedAdmin, signed_in
+from workflows.clock import database_now
+from workflows.models import Role, WorkflowStepExecution
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[Any]
+else:
+    ModelForm = forms.ModelForm
+
+
+class DefinitionForm(ModelForm):
+    capabilities = NamesField(help_text="Words with commas between them.")
+    config = StrictJSONField(rows=5, help_text="What the backend needs to know.")
+    config_schema = StrictJSONField(rows=5, help_text="JSON Schema of an instance's config.")
+
+    class Meta:
+        model = AgentDefinition
+        fields = [
+            "name",
+            "slug",
+            "agent_type",
+            "description",
+            "capabilities",
+            "is_enabled",
+            "config",
+            "config_schema",
+        ]
+
+
+class InstanceForm(ModelForm):
+    config = StrictJSONField(rows=5)
+
+    class Meta:
+        model = AgentInstance
+        fields = [
+            "workspace",
+            "project",
+            "definition",
+            "name",
+            "slug",
+            "config",
+            "max_concurrency",
+            "is_enabled",
+        ]
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        project = self.cleaned_data.get("project")
+        workspace = self.cleaned_data.get("workspace") or (
+            None if self.instance._state.adding else self.instance.workspace
+        )
+        if project and workspace and project.workspace_id != workspace.pk:
+            self.add_error("project", f"This project is not in the workspace {workspace}.")
+        return cleaned
+
+
+@admin.register(AgentDefinition)
+class AgentDefinitionAdmin(ScopedAdmin):
+    """What agents can do. All workspaces share it, so only superusers change it."""
+
+    form = DefinitionForm
+    list_display = ("name", "slug", "agent_type", "capability_list", "is_enabled", "created_at")
+    list_filter = ("agent_type", "is_enabled")
+    search_fields = ("name", "slug", "description")
+    prepopulated_fields = {"slug": ["name"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return AgentDefinition.objects.all()
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return signed_in(request).is_superuser or self.may(request, Role.VIEWER)
+
+    def _edits(self, request: HttpRequest, row: Any = None) -> bool:
+        return signed_in(request).is_superuser
+
+    def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def is_stranger(self, request: HttpRequest, row: Any) -> bool:
+        return False
+
+    @admin.display(description="Capabilities")
+    def capability_list(self, definition: AgentDefinition) -> str:
+        return ", ".join(map(str, definition.capabilities)) or "–"
+
+
+@admin.register(AgentInstance)
+class AgentInstanceAdmin(ScopedAdmin):
+    """A workspace's own agents. The engine writes status, heartbeat and error."""
+
+    edited_from = Role.EDITOR
+    form = InstanceForm
+    list_display = (
+        "name",
+        "workspace",
+        "definition",
+        "state",
+        "places",
+        "is_enabled",
+        "last_heartbeat",
+    )
+    list_filter = (WorkspaceFilter, "status", "is_enabled", "definition")
+    list_select_related = ("workspace", "definition")
+    search_fields = ("name", "slug", "=id")
+    fields = (
+        ("workspace", "project"),
+        ("definition", "state"),
+        ("name", "slug"),
+        ("max_concurrency", "is_enabled"),
+        "config",
+        ("last_heartbeat", "last_error"),
+        "lists",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        agents: Any = super().get_queryset(request).select_related("workspace", "definition")
+        loaded: QuerySet[Any] = agents.with_load(database_now())
+        return loaded
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj:
+            return self.fields
+        shown = [("workspace", "project"), "definition", ("name", "slug")]
+        return [*shown, ("max_concurrency", "is_enabled"), "config"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return ["workspace", "state", "last_heartbeat", "last_error", "lists"] if obj else []
+
+    @admin.display(description="Status", ordering="status")
+    def state(self, agent: AgentInstance) -> SafeString:
+        return badge(agent.status)
+
+    @admin.display(description="Places taken")
+    def places(self, agent: Any) -> str:
+        return f"{agent.load} of {agent.max_concurrency}"
+
+    @admin.display(description="See its")
+    def lists(self, agent: AgentInstance) -> SafeString | str:
+        return related_lists(agent, self.admin_site)
+
+
+@admin.register(AgentReservation)
+class AgentReservationAdmin(ScopedAdmin):
+    """Which agent holds a place for which attempt, and why it was chosen."""
+
+    list_display = (
+        "__str__",
+        "workspace",
+        "agent_instance",
+        "of_step",
+        "attempt",
+        "reserved_at",
+        "released_at",
+        "outcome",
+    )
+    list_filter = (WorkspaceFilter, "outcome", "reserved_at")
+    list_select_related = ("workspace", "agent_instance")
+    search_fields = ("=step_execution_id", "agent_instance__name")
+    ordering = ("-id",)
+    paginator = BoundedPaginator
+    fields = (
+        ("workspace", "agent_instance"),
+        ("of_step", "attempt"),
+        ("reserved_at", "expires_at", "released_at"),
+        "outcome",
+        "why",
+        "id",
+    )
+
+    @admin.display(description="Step")
+    def of_step(self, reservation: AgentReservation) -> SafeString | str:
+        return link_to_id(WorkflowStepExecution, reservation.step_execution_id, "Step")
+
+    @admin.display(description="Why this agent")
+    def why(self, reservation: AgentReservation) -> SafeString | str:
+        return json_block(reservation.reason)
+
+
+@admin.register(AgentMemoryEntry)
+class AgentMemoryEntryAdmin(ScopedAdmin):
+    """What agents remember."""
+
+    list_display = (
+        "memory_key",
+        "workspace",
+        "agent_instance",
+        "size_bytes",
+        "used_at",
+        "expires_at",
+    )
+    list_filter = (WorkspaceFilter, "updated_at")
+    list_select_related = ("workspace", "agent_instance")
+    search_fields = ("memory_key", "agent_instance__name")
+    ordering = ("-id",)
+    paginator = BoundedPaginator
+    fields = (
+        "memory_key",
+        ("workspace", "agent"),
+        ("size_bytes", "threaded_from"),
+        ("created_at", "updated_at", "used_at", "expires_at"),
+        "data",
+        "notes",
+        "id",
+    )
+
+    @admin.display(description="Agent")
+    def agent(self, entry: AgentMemoryEntry) -> SafeString | str:
+        return link_to(entry.agent_instance)
+
+    @admin.display(description="Data")
+    def data(self, entry: AgentMemoryEntry) -> SafeString | str:
+        return json_block(entry.memory_data)
+
+    @admin.display(description="Metadata")
+    def notes(self, entry: AgentMemoryEntry) -> SafeString | str:
+        return json_block(entry.metadata)
+
+
+@admin.register(AgentHandoff)
+class AgentHandoffAdmin(ScopedAdmin):
+    """What one agent handed to another."""
+
+    list_display = ("created_at", "workspace", "from_agent", "to_agent", "hops")
+    list_filter = (WorkspaceFilter, "created_at")
+    list_select_related = ("workspace", "from_agent", "to_agent")
+    search_fields = ("from_agent__name", "to_agent__name", "=step_execution_id")
+    ordering = ("-id",)
+    paginator = BoundedPaginator
+    fields = (
+        ("from_agent", "to_agent", "hops"),
+        ("workspace", "created_at"),
+        "of_step",
+        "parent",
+        "context_keys",
+        "handed",
+        "id",
+    )
+
+    @admin.display(description="Step")
+    def of_step(self, handoff: AgentHandoff) -> SafeString | str:
+        return link_to_id(WorkflowStepExecution, handoff.step_execution_id, "Step")
+
+    @admin.display(description="Context")
+    def handed(self, handoff: AgentHandoff) -> SafeString | str:
+        return json_block(handoff.context)
