@@ -93,7 +93,7 @@ def test_a_cycle_is_named_from_its_first_step_in_the_direction_of_the_run() -> N
     assert caught.value.errors[0].error_type == "cycle"
 
 
-@pytest.mark.parametrize("listed", permutations("abc"))
+@pytest.mark.parametrize("listed", list(permutations("abc")))
 def test_the_first_step_of_a_cycle_is_the_first_that_is_listed(listed: tuple[str, ...]) -> None:
     needs = {"a": ["c"], "b": ["a"], "c": ["b"]}
     (path,) = find_cycles({name: needs[name] for name in listed})
