@@ -15,9 +15,9 @@ from uuid import UUID
 import psycopg
 from django.db import connection
 
-from workflows.core.canonical import dumps_canonical
-
 Row = Sequence[Any]
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 ENGINE_CHANNEL = "mgx_engine"
 EVENTS_CHANNEL = "mgx_events"
 
@@ -25,15 +25,17 @@ EVENTS_CHANNEL = "mgx_events"
 class Column(NamedTuple):
     """A column and its type in PostgreSQL: ``uuid``, ``text``, ``bigint``, ``timestamptz``, ….
 
-    The value of a ``jsonb`` column is JSON as Python objects, or a ``RawJson``.
+    The value of a ``jsonb`` column is a ``RawJson``, or JSON of this project's own making.
+    Where a column ``keeps``, updating it with null leaves what is there.
     """
 
     name: str
     type: str
+    keeps: bool = False
 
 
 class RawJson(str):
-    """JSON that is text already."""
+    """JSON that is text already, checked by ``workflows/core/canonical.py``."""
 
     __slots__ = ()
 
@@ -43,32 +45,26 @@ def insert_rows(table: str, columns: Sequence[Column], rows: Sequence[Row]) -> N
     _run(_insert(table, tuple(columns)), columns, rows)
 
 
-def upsert_rows(
-    table: str, columns: Sequence[Column], rows: Sequence[Row], *, update: Sequence[str], guard: str
+def update_rows(
+    table: str, columns: Sequence[Column], rows: Sequence[Row], *, guard: str = ""
 ) -> None:
-    """Insert ``rows``, or where one with the same ``id`` exists set its columns ``update``.
+    """Set the columns of existing rows; the first column is ``id`` and says which row.
 
-    ``guard`` is a condition on the existing row; where it does not hold, the row stays.
+    ``guard`` is a condition on the row; where it does not hold, the row stays as it is.
     """
-    sql = _insert(table, tuple(columns))
-    assignments = ", ".join(f"{name} = excluded.{name}" for name in update)
-    _run(f"{sql} ON CONFLICT (id) DO UPDATE SET {assignments} WHERE {guard}", columns, rows)
-
-
-def update_rows(table: str, columns: Sequence[Column], rows: Sequence[Row]) -> None:
-    """Set the columns of existing rows; the first column is ``id`` and says which row."""
-    names = [column.name for column in columns[1:]]
+    condition = f" AND {guard}" if guard else ""
     if _is_postgresql():
         arrays = ", ".join(f"%s::{column.type}[]" for column in columns)
         fields = ", ".join(column.name for column in columns)
-        assignments = ", ".join(f"{name} = new.{name}" for name in names)
+        assignments = ", ".join(_assignment(c, f"new.{c.name}", table) for c in columns[1:])
         sql = (
             f"UPDATE {table} SET {assignments} FROM unnest({arrays}) AS new({fields}) "
-            f"WHERE {table}.id = new.id"
+            f"WHERE {table}.id = new.id{condition}"
         )
     else:
-        assignments = ", ".join(f"{name} = ?{place}" for place, name in enumerate(names, 2))
-        sql = f"UPDATE {table} SET {assignments} WHERE id = ?1"
+        places = enumerate(columns[1:], 2)
+        assignments = ", ".join(_assignment(c, f"?{place}", table) for place, c in places)
+        sql = f"UPDATE {table} SET {assignments} WHERE id = ?1{condition}"
     _run(sql, columns, rows)
 
 
@@ -83,10 +79,7 @@ def select(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
     if _is_postgresql():
         with psycopg.Cursor(raw) as cursor:
             return cursor.execute(sql, parameters).fetchall()
-    for clause in (" FOR UPDATE SKIP LOCKED", " FOR UPDATE", " FOR SHARE"):
-        sql = sql.replace(clause, "")
-    sql = sql.replace("= ANY(%s)", "IN (SELECT value FROM json_each(%s))").replace("%s", "?")
-    cursor = raw.execute(sql, [_sqlite_parameter(value) for value in parameters])
+    cursor = raw.execute(_in_sqlite(sql), [_sqlite_parameter(value) for value in parameters])
     rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows
 
@@ -144,6 +137,19 @@ def wake_engine() -> None:
             cursor.execute("SELECT pg_notify(%s, '')", [ENGINE_CHANNEL])
 
 
+def _assignment(column: Column, new: str, table: str) -> str:
+    value = f"coalesce({new}, {table}.{column.name})" if column.keeps else new
+    return f"{column.name} = {value}"
+
+
+@cache
+def _in_sqlite(sql: str) -> str:
+    """Return a query as SQLite takes it. It has one writer, so there are no rows to lock."""
+    for clause in (" FOR UPDATE SKIP LOCKED", " FOR UPDATE", " FOR SHARE"):
+        sql = sql.replace(clause, "")
+    return sql.replace("= ANY(%s)", "IN (SELECT value FROM json_each(%s))").replace("%s", "?")
+
+
 @cache
 def _insert(table: str, columns: tuple[Column, ...]) -> str:
     names = ", ".join(f'"{column.name}"' for column in columns)
@@ -160,7 +166,8 @@ def _run(sql: str, columns: Sequence[Column], rows: Sequence[Row]) -> None:
     connection.ensure_connection()
     raw: Any = connection.connection
     converted = [
-        _column(values, column.type) for column, values in zip(columns, zip(*rows, strict=True))
+        _column(values, column.type)
+        for column, values in zip(columns, zip(*rows, strict=True), strict=True)
     ]
     if _is_postgresql():
         # A cursor that binds on the server: the statement is planned once, arrays go as they are.
@@ -170,19 +177,26 @@ def _run(sql: str, columns: Sequence[Column], rows: Sequence[Row]) -> None:
         raw.executemany(sql, zip(*converted, strict=True))
 
 
-def _column(values: Sequence[Any], kind: str) -> list[Any]:
+def _column(values: Sequence[Any], kind: str) -> Sequence[Any]:
     """Return one column's values as the database's driver takes them."""
+    convert = _json if kind == "jsonb" else None if _is_postgresql() else _SQLITE.get(kind)
+    if convert is None:
+        return list(values)
     if kind == "jsonb":
-        return [_json(value) for value in values]
-    if not _is_postgresql() and (convert := _SQLITE.get(kind)):
         return [None if value is None else convert(value) for value in values]
-    return list(values)
+    # The same few identifiers and moments stand in most rows of a batch.
+    known: dict[Any, Any] = {None: None}
+    converted = []
+    for value in values:
+        text = known.get(value)
+        if text is None and value is not None:
+            text = known[value] = convert(value)
+        converted.append(text)
+    return converted
 
 
-def _json(value: Any) -> str | None:
-    if value is None or isinstance(value, RawJson):
-        return value
-    return "{}" if value == {} else dumps_canonical(value)
+def _json(value: Any) -> str:
+    return value if isinstance(value, RawJson) else _ENCODER.encode(value)
 
 
 def _identifier(value: UUID) -> Any:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from workflows.bulk import Column, insert_rows, take_event_numbers
-from workflows.core.ids import uuid7
 
 if TYPE_CHECKING:
     from workflows.models import Event
@@ -64,7 +63,6 @@ class EventDraft:
 
 
 _COLUMNS = (
-    Column("id", "uuid"),
     Column("workspace_id", "uuid"),
     Column("seq", "bigint"),
     Column("event_type", "text"),
@@ -99,7 +97,6 @@ def append_events(drafts: Iterable[EventDraft], now: datetime) -> None:
         numbers[draft.workspace_id] += 1
         rows.append(
             (
-                uuid7(),
                 draft.workspace_id,
                 numbers[draft.workspace_id],
                 draft.event_type.value,
@@ -120,7 +117,7 @@ def append_events(drafts: Iterable[EventDraft], now: datetime) -> None:
 def event_document(event: "Event") -> dict[str, Any]:
     """Return the envelope of ``event`` as REST and WebSocket show it."""
     return {
-        "id": str(event.id),
+        "id": str(event.uuid),
         "seq": event.seq,
         "event_type": event.event_type,
         "timestamp": event.timestamp.isoformat().replace("+00:00", "Z"),

@@ -30,3 +30,10 @@ def step_execution_id(execution_id: UUID, name: str, revision: int) -> UUID:
     ).digest()
     value = (execution_id.int >> 80) << 80 | int.from_bytes(digest, "big")
     return UUID(int=value & _KEEP_TOP | _V8 | _VARIANT)
+
+
+def event_id(workspace_id: UUID, seq: int) -> UUID:
+    """Return the identifier of a workspace's event: version 8, the workspace's hash and ``seq``."""
+    digest = hashlib.blake2b(workspace_id.bytes, digest_size=8).digest()
+    value = int.from_bytes(digest, "big") << 64 | seq
+    return UUID(int=value & _KEEP_TOP | _V8 | _VARIANT)

@@ -21,7 +21,7 @@ from workflows.handlers import StepContext
 
 @dataclass(slots=True)
 class StepRecord:
-    """A row of ``WorkflowStepExecution``; JSON columns are text."""
+    """A row of ``WorkflowStepExecution``, once it ``is_stored``; JSON columns are text."""
 
     id: UUID
     name: str
@@ -39,6 +39,7 @@ class StepRecord:
     due_at: datetime | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
+    is_stored: bool = False
 
 
 @dataclass(slots=True)

@@ -11,9 +11,9 @@ from workflows.bulk import (
     RawJson,
     as_moment,
     as_uuid,
+    insert_rows,
     select,
     update_rows,
-    upsert_rows,
 )
 from workflows.core.states import StepStatus
 from workflows.engine.run import Run, StepRecord
@@ -27,7 +27,7 @@ STEP_COLUMNS = (
     Column("status", "text"),
     Column("attempts", "bigint"),
     Column("crashes", "bigint"),
-    Column("input_data", "jsonb"),
+    Column("input_data", "jsonb", keeps=True),
     Column("output_data", "jsonb"),
     Column("error_code", "text"),
     Column("error_message", "text"),
@@ -37,10 +37,9 @@ STEP_COLUMNS = (
     Column("started_at", "timestamptz"),
     Column("completed_at", "timestamptz"),
 )
-_MUTABLE = [column.name for column in STEP_COLUMNS[5:]]
-_step_fields = attrgetter(
-    *(column.name for column in STEP_COLUMNS if column.name != "execution_id")
-)
+_CHANGING = STEP_COLUMNS[:1] + STEP_COLUMNS[5:]
+_new_fields = attrgetter(*(c.name for c in STEP_COLUMNS[2:]))
+_changed_fields = attrgetter(*(c.name for c in _CHANGING))
 
 EXECUTION_COLUMNS = (
     Column("id", "uuid"),
@@ -56,8 +55,7 @@ EXECUTION_COLUMNS = (
     Column("completed_at", "timestamptz"),
 )
 
-#: A terminal row is never written again, whoever tries.
-_STILL_OPEN = "workflows_workflowstepexecution.completed_at IS NULL"
+_STEPS = "workflows_workflowstepexecution"
 
 
 @dataclass(slots=True)
@@ -147,7 +145,7 @@ def load_steps(runs: dict[UUID, Run]) -> None:
     for row in rows:
         values = dict(zip(fields, row, strict=True))
         run = runs[as_uuid(values.pop("execution_id"))]
-        record = StepRecord(**values)
+        record = StepRecord(**values, is_stored=True)
         record.id = as_uuid(record.id)
         record.status = StepStatus(record.status)
         record.agent_instance_id = (
@@ -168,14 +166,16 @@ def load_outputs(ids: Sequence[UUID]) -> dict[UUID, str]:
 
 
 def write_steps(records: Iterable[tuple[UUID, StepRecord]]) -> None:
-    """Write (execution, step) rows as they stand now."""
-    rows = []
+    """Write (execution, step) rows as they stand now; a row that has ended stays as it is."""
+    new, changed = [], []
     for execution_id, record in records:
-        values = _step_fields(record)
-        rows.append((values[0], execution_id, *values[1:]))
-    upsert_rows(
-        "workflows_workflowstepexecution", STEP_COLUMNS, rows, update=_MUTABLE, guard=_STILL_OPEN
-    )
+        if record.is_stored:
+            changed.append(_changed_fields(record))
+        else:
+            record.is_stored = True
+            new.append((record.id, execution_id, *_new_fields(record)))
+    insert_rows(_STEPS, STEP_COLUMNS, new)
+    update_rows(_STEPS, _CHANGING, changed, guard=f"{_STEPS}.completed_at IS NULL")
 
 
 def write_executions(

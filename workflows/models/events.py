@@ -1,8 +1,11 @@
 """What happened: one append-only table, and its counter a workspace."""
 
+from uuid import UUID
+
 from django.db import models
 
-from workflows.core.ids import uuid7
+from workflows.core.ids import event_id
+from workflows.models.fields import CheckedJSONField
 from workflows.models.tenants import Workspace
 from workflows.querysets import EventQuerySet
 
@@ -25,10 +28,12 @@ class EventStream(models.Model):
 
 
 class Event(models.Model):
-    """One line of what happened. What it is about is named by identifier, not by foreign key:
-    an event outlives its subject, and its writer pays for no look-up."""
+    """One line of what happened.
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    What it is about is named by identifier, not by foreign key: an event outlives its subject,
+    and its writer pays for no look-up. Outside, its id follows from workspace and number.
+    """
+
     workspace = models.ForeignKey(
         Workspace,
         on_delete=models.CASCADE,
@@ -45,7 +50,7 @@ class Event(models.Model):
     approval_id = models.UUIDField(null=True)
     agent_id = models.UUIDField(null=True)
     actor = models.CharField(max_length=200)
-    data = models.JSONField(default=dict)
+    data = CheckedJSONField(default=dict)
     message = models.TextField(blank=True)
 
     objects = EventQuerySet.as_manager()
@@ -59,3 +64,8 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.seq} {self.event_type}"
+
+    @property
+    def uuid(self) -> UUID:
+        """The event's identifier outside this database."""
+        return event_id(self.workspace_id, self.seq)

@@ -13,12 +13,15 @@ from workflows.core.states import (
 )
 from workflows.models.definitions import Workflow, WorkflowVersion
 from workflows.models.engine import EngineDriver
+from workflows.models.fields import CheckedJSONField
 from workflows.models.tenants import Project, Workspace
 from workflows.querysets import ExecutionQuerySet, StepExecutionQuerySet
 
 # Sorted, for a set's own order differs from process to process.
 _ENDED = sorted(s.value for s in TERMINAL_EXECUTION_STATUSES)
+_LIVE = sorted(s.value for s in ExecutionStatus if s not in TERMINAL_EXECUTION_STATUSES)
 _STEP_ENDED = sorted(s.value for s in TERMINAL_STEP_STATUSES)
+_STEP_LIVE = sorted(s.value for s in StepStatus if s not in TERMINAL_STEP_STATUSES)
 
 
 class WorkflowExecution(models.Model):
@@ -73,17 +76,13 @@ class WorkflowExecution(models.Model):
                 fields=["workflow", "number"], name="execution_number_unique_in_workflow"
             ),
             models.CheckConstraint(
-                condition=Q(status__in=[s.value for s in ExecutionStatus]),
-                name="execution_status_known",
-            ),
-            models.CheckConstraint(
                 condition=Q(
                     status__in=_ENDED,
                     completed_at__isnull=False,
                     driver__isnull=True,
                     wake_at__isnull=True,
                 )
-                | (~Q(status__in=_ENDED) & Q(completed_at__isnull=True)),
+                | Q(status__in=_LIVE, completed_at__isnull=True),
                 name="execution_ended_when_terminal",
             ),
         ]
@@ -125,8 +124,8 @@ class WorkflowStepExecution(models.Model):
     status = models.CharField(max_length=20, choices=[(s.value, s.value) for s in StepStatus])
     attempts = models.PositiveIntegerField(default=0)
     crashes = models.PositiveIntegerField(default=0)
-    input_data = models.JSONField(null=True)
-    output_data = models.JSONField(null=True)
+    input_data = CheckedJSONField(null=True)
+    output_data = CheckedJSONField(null=True)
     error_code = models.CharField(max_length=100, blank=True)
     error_message = models.TextField(blank=True)
     skip_reason = models.CharField(max_length=40, blank=True)
@@ -144,15 +143,11 @@ class WorkflowStepExecution(models.Model):
                 name="step_execution_unique_revision",
             ),
             models.CheckConstraint(
-                condition=Q(status__in=[s.value for s in StepStatus]),
-                name="step_execution_status_known",
-            ),
-            models.CheckConstraint(
                 condition=Q(
                     status__in=_STEP_ENDED,
                     completed_at__isnull=False,
                 )
-                | (~Q(status__in=_STEP_ENDED) & Q(completed_at__isnull=True)),
+                | Q(status__in=_STEP_LIVE, completed_at__isnull=True),
                 name="step_execution_ended_when_terminal",
             ),
         ]
