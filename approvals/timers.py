@@ -18,7 +18,7 @@ from approvals.models import (
     WorkflowStepApproval,
 )
 from approvals.services.records import decision_events, write_outcomes
-from workflows.bulk import wake_engine
+from workflows.bulk import insert_objects, wake_engine
 from workflows.events import SYSTEM, EventDraft
 from workflows.models import WorkflowExecution
 
@@ -57,16 +57,18 @@ def _end(
         approval.status = outcome(approval)
         approval.responded_at = now
     write_outcomes(approvals)
-    ApprovalDecision.objects.bulk_create(
-        ApprovalDecision(
-            approval=approval,
-            outcome=Outcome(approval.status),
-            digest=approval.digest,
-            revision=approval.revision,
-            door=Door.SYSTEM,
-            decided_at=now,
-        )
-        for approval in approvals
+    insert_objects(
+        [
+            ApprovalDecision(
+                approval=approval,
+                outcome=Outcome(approval.status),
+                digest=approval.digest,
+                revision=approval.revision,
+                door=Door.SYSTEM,
+                decided_at=now,
+            )
+            for approval in approvals
+        ]
     )
     WorkflowExecution.objects.filter(id__in=locked, completed_at=None).update(wake_at=now)
     wake_engine()

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from agents.models import AgentDefinition, AgentInstance, AgentReservation
 from agents.references import named
+from workflows.bulk import insert_objects
 from workflows.core.definition import AgentStep
 from workflows.core.outcomes import Completed, Failed, Outcome
 from workflows.handlers import NotYet, StepContext
@@ -131,7 +132,7 @@ def reserve(contexts: Sequence[StepContext], now: datetime) -> list[Assigned | N
                 expires_at=now + hold,
             )
         )
-    AgentReservation.objects.bulk_create(reservations)
+    insert_objects(reservations)
     candidates.keep_order()
     return answers
 

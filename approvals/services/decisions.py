@@ -23,7 +23,7 @@ from approvals.models import (
 from approvals.rights import explain_refusal, may_decide
 from approvals.services.records import decision_events, forget_timers, write_outcomes
 from approvals.timers import expire
-from workflows.bulk import wake_engine
+from workflows.bulk import insert_objects, wake_engine
 from workflows.clock import database_now
 from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import Problem, UnstorableError
@@ -230,19 +230,21 @@ def _record(
     if not accepted:
         return []
     write_outcomes([approval for approval, _ in accepted])
-    ApprovalDecision.objects.bulk_create(
-        ApprovalDecision(
-            approval=approval,
-            user=user,
-            outcome=decision.outcome,
-            comment=decision.feedback,
-            response_data=decision.response_data,
-            digest=approval.digest,
-            revision=approval.revision,
-            door=door,
-            decided_at=now,
-        )
-        for approval, decision in accepted
+    insert_objects(
+        [
+            ApprovalDecision(
+                approval=approval,
+                user=user,
+                outcome=decision.outcome,
+                comment=decision.feedback,
+                response_data=decision.response_data,
+                digest=approval.digest,
+                revision=approval.revision,
+                door=door,
+                decided_at=now,
+            )
+            for approval, decision in accepted
+        ]
     )
     forget_timers([approval.id for approval, _ in accepted])
     wake_engine()

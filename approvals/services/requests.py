@@ -29,6 +29,7 @@ from approvals.services.records import (
     forget_timers,
     write_outcomes,
 )
+from workflows.bulk import insert_objects
 from workflows.clock import database_now
 from workflows.core.canonical import digest, dumps_canonical
 from workflows.core.errors import Problem, UnstorableError
@@ -98,9 +99,9 @@ def open_requests(requests: Iterable[Request], now: datetime) -> list[WorkflowSt
                     due_at=due_at,
                 )
             )
-    WorkflowStepApproval.objects.bulk_create(approvals)
+    insert_objects(approvals)
     ApprovalApprover.objects.bulk_create(approvers)
-    Timer.objects.bulk_create(timers)
+    insert_objects(timers)
     return approvals
 
 

@@ -70,15 +70,19 @@ async def run_body(context: StepContext) -> Outcome:
     """Run one attempt and return what it came to; only a cancellation gets out."""
     handler = plugs()[context.step.step_type].work
     assert handler is not None
-    limit = asyncio.timeout(context.step.timeout_seconds)
+    seconds = context.step.timeout_seconds
+    limit = asyncio.timeout(seconds) if seconds else None
     try:
-        async with limit:
+        if limit is None:
             outcome = await handler.run(context)
+        else:
+            async with limit:
+                outcome = await handler.run(context)
     except asyncio.CancelledError:
         raise
     except Exception as error:  # whatever a body raises is the failure of its attempt
-        if limit.expired():
-            message = f"The attempt took longer than its {context.step.timeout_seconds} seconds"
+        if limit and limit.expired():
+            message = f"The attempt took longer than its {seconds} seconds"
             return Failed("timeout", message, is_timeout=True)
         logger.info("%s failed: %s", context.step.name, type(error).__name__)
         return Failed(_code(error), f"{type(error).__name__}: {_bounded(error)}")

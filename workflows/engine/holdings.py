@@ -43,6 +43,7 @@ class Holdings:
         self._runs: dict[UUID, Run] = {}
         self._looks: list[tuple[datetime, UUID]] = []
         self._loader = Loader()
+        self._has_forgotten = False
 
     @property
     def next_look(self) -> datetime | None:
@@ -53,14 +54,22 @@ class Holdings:
         """Drop the copies of the rows; the next scan reads them again. Attempts run on."""
         self._runs.clear()
         self._looks.clear()
+        self._has_forgotten = True
 
     def take_turn(
-        self, results: list[Result], *, drivers: int, is_scan: bool, is_draining: bool
+        self,
+        results: list[Result],
+        *,
+        drivers: int,
+        has_hint: bool,
+        is_inventory: bool,
+        is_draining: bool,
     ) -> AfterCommit:
         """Record ``results`` and start what follows, in one transaction.
 
-        ``is_scan``: also look for decisions and for executions to claim, of which the share is
-        one in ``drivers``. ``is_draining``: start and claim nothing, and give back what is idle.
+        ``has_hint``: look for decisions, and for executions to claim, of which the share is one
+        in ``drivers``. ``is_inventory``: also look for executions that were taken away.
+        ``is_draining``: start and claim nothing, and give back what is idle.
 
         Raises Fenced, or what the database raises; then nothing has happened.
         """
@@ -68,12 +77,14 @@ class Holdings:
             turn = Turn(self.driver_id, leases.hold(self.driver_id), is_draining=is_draining)
             due = self._due_looks(turn.now)
             gone: list[UUID] = []
-            if is_scan:
-                woken, gone = self._look_around(turn, results)
-                due |= woken
+            if is_inventory or self._has_forgotten:
+                gone = self._take_inventory(turn, results)
+            if has_hint:
+                due |= store.woken_executions(self.driver_id)
             gone += self._note(turn, results, due)
-            has_claimed = is_scan and not is_draining and self._claim(turn, drivers)
+            has_claimed = has_hint and not is_draining and self._claim(turn, drivers)
             turn.carry_out()
+        self._has_forgotten = False
         return self._settle(turn, gone, has_claimed=has_claimed)
 
     def hand_back_all(self) -> None:
@@ -86,14 +97,15 @@ class Holdings:
             turn.carry_out()
         self.forget()
 
-    def _look_around(self, turn: Turn, results: list[Result]) -> tuple[set[UUID], list[UUID]]:
-        """Return the runs that asked to be woken, and those that were taken away."""
+    def _take_inventory(self, turn: Turn, results: list[Result]) -> list[UUID]:
+        """Read again what was forgotten; return the runs that were taken away."""
+        if not self._runs and not self._has_forgotten:
+            return []
         owned = store.owned_executions(self.driver_id)
-        gone = [run_id for run_id in self._runs if run_id not in owned]
         if forgotten := [run_id for run_id in owned if run_id not in self._runs]:
             known = {(r.execution_id, r.step_name, r.attempt) for r in results} | self.in_flight
             self._adopt(turn, store.reload_executions(self.driver_id, forgotten), known)
-        return {run_id for run_id, wake_at in owned.items() if wake_at}, gone
+        return [run_id for run_id in self._runs if run_id not in owned]
 
     def _note(self, turn: Turn, results: list[Result], due: set[UUID]) -> list[UUID]:
         """Lock what the turn is about and record the results; return the runs that are lost."""

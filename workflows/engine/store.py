@@ -126,12 +126,19 @@ def lock_executions(driver_id: UUID, ids: Iterable[UUID]) -> dict[UUID, datetime
     return {as_uuid(row[0]): as_moment(row[1]) for row in rows}
 
 
-def owned_executions(driver_id: UUID) -> dict[UUID, datetime | None]:
-    """Return every execution of this driver, and when it asked to be woken."""
+def owned_executions(driver_id: UUID) -> set[UUID]:
+    """Return every execution of this driver."""
+    rows = select("SELECT id FROM workflows_workflowexecution WHERE driver_id = %s", driver_id)
+    return {as_uuid(row[0]) for row in rows}
+
+
+def woken_executions(driver_id: UUID) -> set[UUID]:
+    """Return the executions of this driver that somebody asked to be looked at."""
     rows = select(
-        "SELECT id, wake_at FROM workflows_workflowexecution WHERE driver_id = %s", driver_id
+        "SELECT id FROM workflows_workflowexecution WHERE driver_id = %s AND wake_at IS NOT NULL",
+        driver_id,
     )
-    return {as_uuid(row[0]): as_moment(row[1]) for row in rows}
+    return {as_uuid(row[0]) for row in rows}
 
 
 def load_steps(runs: dict[UUID, Run]) -> None:

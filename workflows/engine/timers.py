@@ -7,9 +7,9 @@ from typing import Protocol
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Min
 from django.utils.module_loading import import_string
 
+from workflows.bulk import as_moment, select
 from workflows.events import EventDraft
 from workflows.models import Timer
 
@@ -24,8 +24,7 @@ class TimerHandler(Protocol):
 
 def next_due() -> datetime | None:
     """Return when the next timer is due."""
-    due: datetime | None = Timer.objects.aggregate(due=Min("due_at"))["due"]
-    return due
+    return as_moment(select("SELECT min(due_at) FROM workflows_timer")[0][0])
 
 
 def fire_due(now: datetime) -> list[EventDraft]:

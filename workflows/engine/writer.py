@@ -146,16 +146,18 @@ class Writer:
             leases.take_over_from_the_dead()
             self._drivers = max(leases.count_live(), 1)
             self._next_sweep = now + min(settings.MGX_HEARTBEAT_SECONDS, _SWEEP_SECONDS)
-        is_scan = self._has_hint or now >= self._next_scan
-        if is_scan:
-            self._has_hint = False
+        is_inventory = now >= self._next_scan
+        if is_inventory:
             self._next_scan = now + _SCAN_SECONDS
+        has_hint = self._has_hint or is_inventory
+        if has_hint:
+            self._has_hint = False
             self._next_timer = timers.next_due()
         if self._next_timer and self._next_timer.timestamp() <= self._database_time():
             self._fire_timers()
         look = self._holdings.next_look
-        if is_scan or self._results or (look and look.timestamp() <= self._database_time()):
-            self._take_turn(is_scan=is_scan)
+        if has_hint or self._results or (look and look.timestamp() <= self._database_time()):
+            self._take_turn(has_hint=has_hint, is_inventory=is_inventory)
 
     def _fire_timers(self) -> None:
         with transaction.atomic():
@@ -164,14 +166,15 @@ class Writer:
         self._next_timer = timers.next_due()
         self._has_hint = True
 
-    def _take_turn(self, *, is_scan: bool) -> None:
+    def _take_turn(self, *, has_hint: bool, is_inventory: bool) -> None:
         # After a failure one result at a time, so that only the one that cannot be written fails.
         size = 1 if self._failures else _RESULTS_A_TURN
         results, rest = self._results[:size], self._results[size:]
         after = self._holdings.take_turn(
             results,
             drivers=self._drivers,
-            is_scan=is_scan,
+            has_hint=has_hint,
+            is_inventory=is_inventory,
             is_draining=self._stopping.is_set(),
         )
         self._results = rest

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F
 
-from workflows.bulk import wake_engine
+from workflows.bulk import insert_objects, wake_engine
 from workflows.clock import database_now
 from workflows.core.canonical import dumps_canonical
 from workflows.core.definition import Limits, WorkflowDefinition, parse_definition
@@ -75,7 +75,7 @@ def start_executions(
         ]
         now = database_now()
         first = workflow.last_run_number - len(inputs) + 1
-        executions = WorkflowExecution.objects.bulk_create(
+        executions = [
             WorkflowExecution(
                 id=uuid7(),
                 workspace_id=workflow.workspace_id,
@@ -90,7 +90,8 @@ def start_executions(
                 wake_at=now,
             )
             for number, given in enumerate(values, first)
-        )
+        ]
+        insert_objects(executions)
         wake_engine()
         append_events([_started(e, workflow, user) for e in executions], now)
     return executions
