@@ -222,7 +222,8 @@ class Comments(ApiView):
 
     def get(self, request: Request, id: Any) -> Response:
         """The remarks on a request, the earliest first."""
-        approval = get_visible(_visible(request).only("id"), pk=id)
+        visible = WorkflowStepApproval.objects.visible_to(caller(request))
+        approval = get_visible(visible.only("id"), pk=id)
         return self.answer_page(
             ApprovalComment.objects.filter(approval=approval).select_related("author")
         )

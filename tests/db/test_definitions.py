@@ -198,6 +198,26 @@ class TestCreating:
         assert problems_of(refused) == [("too_many_steps", "/steps")]
 
 
+class TestAgents:
+    def test_an_instance_can_be_named_by_its_id(self, workspace, users, document, agents):
+        step = document["steps"][0]
+        del step["agent_definition_id"]
+        step["agent_instance_id"] = str(agents["planner"].id)
+        assert make(workspace, users, document).steps.get(name="generate_plan").agent_instance_id
+
+    @pytest.mark.parametrize("key", ["agent_definition_id", "agent_instance_id"])
+    def test_an_agent_of_another_workspace_is_unknown(
+        self, workspace, other_workspace, users, document, make_agents, key
+    ):
+        foreign = make_agents(other_workspace)["planner"]
+        step = document["steps"][0]
+        del step["agent_definition_id"]
+        step[key] = str(foreign.id)
+        with pytest.raises(InvalidInput) as refused:
+            make(workspace, users, document)
+        assert problems_of(refused) == [("unknown_agent", f"/steps/0/{key}")]
+
+
 class TestApprovers:
     @pytest.mark.parametrize("name", ["ghost", "outsider", "inactive"])
     def test_unknown_foreign_and_inactive_ones_are_refused(

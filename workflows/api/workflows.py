@@ -1,6 +1,6 @@
 """Workflows: definitions as documents, their drafts and versions."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -155,12 +155,12 @@ class OneWorkflow(ApiView):
     @extend_schema(request=WorkflowDocument, operation_id="workflows_replace")
     def put(self, request: Request, id: Any) -> Response:
         """Replace the draft. ``If-Match`` refuses what was changed since it was read."""
-        return self._save(request, id, is_whole=True)
+        return self._save(request, id, definitions.replace_draft)
 
     @extend_schema(request=WorkflowDocument, operation_id="workflows_change")
     def patch(self, request: Request, id: Any) -> Response:
         """Replace the keys of the draft that are given, each as a whole."""
-        return self._save(request, id, is_whole=False)
+        return self._save(request, id, definitions.change_draft)
 
     @extend_schema(responses={204: None}, operation_id="workflows_delete")
     def delete(self, request: Request, id: Any) -> Response:
@@ -168,15 +168,12 @@ class OneWorkflow(ApiView):
         definitions.delete_workflow(get_visible(_visible(request), pk=id), user=caller(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    def _save(self, request: Request, id: Any, *, is_whole: bool) -> Response:
+    def _save(self, request: Request, id: Any, verb: Callable[..., Workflow]) -> Response:
         given = dict(read_object(request.data))
         workflow = get_visible(_visible(request), pk=id)
         with _expecting(request, given.pop("draft_revision", None)) as expected:
-            whole = given if is_whole else {**definitions.draft_document(workflow), **given}
-            workflow = definitions.replace_draft(
-                workflow, whole, user=caller(request), expected_revision=expected
-            )
-        return _answer(get_visible(_visible(request), pk=workflow.pk))
+            verb(workflow, given, user=caller(request), expected_revision=expected)
+        return _answer(get_visible(_visible(request), pk=id))
 
 
 class Publication(ApiView):

@@ -91,11 +91,26 @@ def replace_draft(
     _require_editor(user, workflow.workspace)
     with transaction.atomic():
         draft = _lock(workflow, expected_revision)
-        _require_valid(validate_document(document, workspace=workflow.workspace))
-        draft.draft_revision += 1
-        draft.steps.all().delete()
-        draft.variables.all().delete()
-        _save_draft(draft, document)
+        _replace(draft, document)
+    return draft
+
+
+def change_draft(
+    workflow: Workflow,
+    changes: Mapping[str, Any],
+    *,
+    user: User | None,
+    expected_revision: int | None = None,
+) -> Workflow:
+    """Replace those keys of the draft's document that ``changes`` has, each as a whole.
+
+    Raises:
+        As ``replace_draft``.
+    """
+    _require_editor(user, workflow.workspace)
+    with transaction.atomic():
+        draft = _lock(workflow, expected_revision)
+        _replace(draft, {**draft_document(draft), **changes})
     return draft
 
 
@@ -158,6 +173,15 @@ def _lock(workflow: Workflow, expected_revision: int | None) -> Workflow:
             revision=draft.draft_revision,
         )
     return draft
+
+
+def _replace(draft: Workflow, document: Any) -> None:
+    """Write a document over a draft that is locked."""
+    _require_valid(validate_document(document, workspace=draft.workspace))
+    draft.draft_revision += 1
+    draft.steps.all().delete()
+    draft.variables.all().delete()
+    _save_draft(draft, document)
 
 
 def _require_valid(report: Report) -> WorkflowDefinition:
@@ -232,7 +256,7 @@ def _known_in(workspace: Workspace) -> Context:
     return Context(
         known_tasks=lambda names: known_tasks(),
         known_agents=known("agents"),
-        known_agent_instances=known("agent_instances"),
+        known_agent_instances=known("agents"),
         known_approvers=known("approvers"),
         allows_auto_approval=not workspace.settings.get(FORBID_AUTO_APPROVAL, False),
     )

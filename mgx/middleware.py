@@ -1,0 +1,68 @@
+"""What stands before Django: no body is taken in that will be refused for its length."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from mgx.errors import problem_of
+from workflows.api.errors import BodyTooLarge
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class BodyLimit:
+    """An ASGI application that answers 413 as soon as a body is too long.
+
+    Django spools a body to the disk before it looks at it, however long, and one sent in chunks
+    does not tell its length.
+    """
+
+    def __init__(self, application: Application) -> None:
+        self.application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.application(scope, receive, send)
+            return
+        limit = settings.MGX_MAX_BODY_BYTES
+        received = _told_length(scope)
+
+        async def receive_within_limit() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            # Django closes what it has taken in, and answers nothing, when a client goes away.
+            return {"type": "http.disconnect"} if received > limit else message
+
+        if received <= limit:
+            received = 0
+            await self.application(scope, receive_within_limit, send)
+        if received > limit:
+            error = BodyTooLarge(f"The body is too long; at most {limit} bytes are read.")
+            await _answer(problem_of(error, _request(scope)), send)
+
+
+def _told_length(scope: Scope) -> int:
+    told = dict(scope["headers"]).get(b"content-length", b"")
+    return int(told) if told.isdigit() else 0
+
+
+def _request(scope: Scope) -> HttpRequest:
+    request = HttpRequest()
+    request.path = scope["path"]
+    sent = dict(scope["headers"]).get(b"x-request-id", b"")
+    request.META["HTTP_X_REQUEST_ID"] = sent.decode("latin-1")
+    return request
+
+
+async def _answer(response: HttpResponse, send: Send) -> None:
+    headers = [(name.lower().encode(), value.encode()) for name, value in response.items()]
+    headers += [(b"connection", b"close")]
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": response.content})
