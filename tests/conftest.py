@@ -51,12 +51,11 @@ def django_db_modify_db_settings(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Put SQLite's test database into a file: WAL and threads work as they do in use."""
-    from django.conf import settings
+    from django.db import connection
 
-    default = settings.DATABASES["default"]
-    if default["ENGINE"] == "django.db.backends.sqlite3":
+    if connection.vendor == "sqlite":
         directory: Path = tmp_path_factory.mktemp("database")
-        default.setdefault("TEST", {})["NAME"] = str(directory / "test.sqlite3")
+        connection.settings_dict["TEST"]["NAME"] = str(directory / "test.sqlite3")
     request.getfixturevalue("django_db_modify_db_settings_parallel_suffix")
 
 

@@ -1,0 +1,74 @@
+"""Bodies as a server hands them in: in pieces, and without a length."""
+
+import json
+
+import httpx
+import pytest
+from asgiref.sync import sync_to_async
+from django.core.asgi import get_asgi_application
+
+from mgx.middleware import BodyLimit
+from workflows.models import Membership, User
+from workflows.services.access import create_workspace, issue_token
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MEGABYTE = b"y" * 1_000_000
+
+
+def _make_token():
+    user = User.objects.create_user("chunky")
+    workspace = create_workspace(name="Acme", slug="acme")
+    Membership.objects.create(user=user, workspace=workspace, role="admin")
+    return issue_token(user, name="test", scopes=["read", "write"])[1]
+
+
+async def _send(application, content, **headers):
+    secret = await sync_to_async(_make_token)()
+    headers |= {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
+    transport = httpx.ASGITransport(application)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        return await client.post("/api/v1/executions/", content=content, headers=headers)
+
+
+async def _pieces(*pieces):
+    for piece in pieces:
+        yield piece
+
+
+@pytest.mark.parametrize("wrap", [BodyLimit, lambda application: application])
+class TestBodiesInPieces:
+    async def test_one_that_does_not_tell_its_length_is_read(self, wrap):
+        answer = await _send(wrap(get_asgi_application()), _pieces(b'{"unk', b'nown": 1}'))
+        assert answer.status_code == 400
+        assert "/unknown" in [error["pointer"] for error in answer.json()["errors"]]
+
+    async def test_one_that_is_too_long_is_413(self, wrap):
+        body = _pieces(b'{"x": "', MEGABYTE, MEGABYTE, b'"}')
+        answer = await _send(wrap(get_asgi_application()), body, **{"X-Request-ID": "job-1"})
+        assert answer.status_code == 413
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.json()["code"] == "body_too_large"
+        assert answer.headers["X-Request-ID"] == "job-1"
+
+
+async def test_a_body_that_tells_it_is_too_long_is_not_waited_for():
+    async def application(scope, receive, send):
+        raise AssertionError("the application was asked")
+
+    answer = await _send(BodyLimit(application), json.dumps({"x": "y" * 2_000_000}).encode())
+    assert answer.status_code == 413
+
+
+async def test_nothing_is_read_beyond_the_limit():
+    read = 0
+
+    async def endless():
+        nonlocal read
+        while True:
+            read += len(MEGABYTE)
+            yield MEGABYTE
+
+    answer = await _send(BodyLimit(get_asgi_application()), endless())
+    assert answer.status_code == 413
+    assert read < 4 * len(MEGABYTE)
