@@ -59,6 +59,13 @@ def django_db_modify_db_settings(
     request.getfixturevalue("django_db_modify_db_settings_parallel_suffix")
 
 
+@pytest.fixture(autouse=True)
+def _uncollected_static_files(settings: Any) -> None:
+    """Let pages name static files that nobody has collected."""
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
+
+
 @pytest.fixture
 def make_workspace(db: None) -> Callable[..., Any]:
     """Return a function that makes a workspace: ``make_workspace("acme")``."""
