@@ -8,6 +8,9 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mgx.settings")
 http = get_asgi_application()
 
+from mgx.middleware import BodyLimit  # noqa: E402
 from workflows.live.routing import websocket_urlpatterns  # noqa: E402  (needs the apps)
 
-application = ProtocolTypeRouter({"http": http, "websocket": URLRouter(websocket_urlpatterns)})
+application = ProtocolTypeRouter(
+    {"http": BodyLimit(http), "websocket": URLRouter(websocket_urlpatterns)}
+)
