@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
@@ -19,7 +20,6 @@ from workflows.admin.display import badge, json_block, link_to, link_to_id, rela
 from workflows.admin.fields import NamesField, StrictJSONField
 from workflows.admin.filters import BoundedPaginator, WorkspaceFilter
 from workflows.admin.scope import ScopedAdmin, signed_in
-from workflows.clock import database_now
 from workflows.models import Role, WorkflowStepExecution
 
 if TYPE_CHECKING:
@@ -78,26 +78,15 @@ class InstanceForm(ModelForm):
 class AgentDefinitionAdmin(ScopedAdmin):
     """What agents can do. All workspaces share it, so only superusers change it."""
 
+    workspace_lookup = ""
     form = DefinitionForm
     list_display = ("name", "slug", "agent_type", "capability_list", "is_enabled", "created_at")
     list_filter = ("agent_type", "is_enabled")
     search_fields = ("name", "slug", "description")
     prepopulated_fields = {"slug": ["name"]}
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return AgentDefinition.objects.all()
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return signed_in(request).is_superuser or self.may(request, Role.VIEWER)
-
     def _edits(self, request: HttpRequest, row: Any = None) -> bool:
         return signed_in(request).is_superuser
-
-    def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def is_stranger(self, request: HttpRequest, row: Any) -> bool:
-        return False
 
     @admin.display(description="Capabilities")
     def capability_list(self, definition: AgentDefinition) -> str:
@@ -133,9 +122,10 @@ class AgentInstanceAdmin(ScopedAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        agents: Any = super().get_queryset(request).select_related("workspace", "definition")
-        loaded: QuerySet[Any] = agents.with_load(database_now())
-        return loaded
+        taken = Q(reservations__released_at__isnull=True, reservations__expires_at__gt=Now())
+        agents: QuerySet[Any] = super().get_queryset(request)
+        agents = agents.annotate(load=Count("reservations", filter=taken))
+        return agents.select_related("workspace", "definition")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj:

@@ -33,13 +33,10 @@ _NAME = {"class": "vTextField"}
 
 
 class PartForm(ModelForm):
-    """A part of a draft. Its row is never saved, so the table's constraints say nothing here."""
+    """A part of a draft. Its row is never saved, so the row's own checks say nothing here."""
 
-    def validate_unique(self) -> None:
-        """Left to the service, which replaces the rows."""
-
-    def validate_constraints(self) -> None:
-        """Left to the service, which replaces the rows."""
+    def _get_validation_exclusions(self) -> set[str]:
+        return {field.name for field in self._meta.model._meta.fields}
 
 
 class WorkflowForm(PartForm):
@@ -154,8 +151,9 @@ class PartFormSet(InlineFormSet):
 
     def add_fields(self, form: Any, index: int | None) -> None:
         super().add_fields(form, index)
-        del form.fields[_PART_KEY]
-        del form.fields[self.fk.name]
+        if self.is_bound:
+            del form.fields[_PART_KEY]
+            del form.fields[self.fk.name]
 
     def clean(self) -> None:
         """Duplicates are told by the service, with everything else."""

@@ -87,6 +87,7 @@ class EventAdmin(ScopedAdmin):
 class EngineDriverAdmin(ScopedAdmin):
     """Drivers serve all workspaces: only a superuser sees them."""
 
+    workspace_lookup = ""
     list_display = ("__str__", "state", "runs", "started_at", "heartbeat_at")
     ordering = ("-id",)
     fields = (
@@ -104,9 +105,6 @@ class EngineDriverAdmin(ScopedAdmin):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return signed_in(request).is_superuser
-
-    def is_stranger(self, request: HttpRequest, row: Any) -> bool:
-        return False
 
     @admin.display(description="State")
     def state(self, driver: Any) -> str:

@@ -59,8 +59,9 @@ def say_refusal(error: MgxError) -> str:
 class ScopedAdmin(ModelAdmin):
     """Rows that belong to a workspace.
 
-    ``workspace_lookup`` leads from a row to its workspace's id; ``edited_from`` is the role from
-    which on a member may add, change and delete rows, None where only MGX itself writes them.
+    ``workspace_lookup`` leads from a row to its workspace's id; it is empty where all workspaces
+    share the rows. ``edited_from`` is the role from which on a member may add, change and delete
+    rows, None where only MGX itself writes them.
     """
 
     workspace_lookup: ClassVar[str] = "workspace_id"
@@ -70,12 +71,14 @@ class ScopedAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)
-        if signed_in(request).is_superuser:
+        if signed_in(request).is_superuser or not self.workspace_lookup:
             return rows
         return rows.filter(**{f"{self.workspace_lookup}__in": list(roles_of(request))})
 
-    def workspace_id_of(self, row: Any) -> UUID:
-        """Return the id of the workspace that a row belongs to."""
+    def workspace_id_of(self, row: Any) -> UUID | None:
+        """Return the id of the workspace that a row belongs to, None where all share it."""
+        if row is None or not self.workspace_lookup:
+            return None
         workspace_id: UUID = attrgetter(self.workspace_lookup.replace("__", "."))(row)
         return workspace_id
 
@@ -92,7 +95,7 @@ class ScopedAdmin(ModelAdmin):
 
     def may(self, request: HttpRequest, lowest: Role, row: Any = None) -> bool:
         """Tell whether the person has a role in the workspace of ``row``, or in any."""
-        return has_role(request, lowest, None if row is None else self.workspace_id_of(row))
+        return has_role(request, lowest, self.workspace_id_of(row))
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
@@ -142,13 +145,10 @@ class ScopedAdmin(ModelAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> Any:
         row = context.get("original")
-        context["is_stranger"] = row is not None and self.is_stranger(request, row)
+        workspace_id = self.workspace_id_of(row)
+        context["is_stranger"] = workspace_id is not None and workspace_id not in roles_of(request)
         context["can_operate"] = row is not None and self.has_operate_permission(request, row)
         return super().render_change_form(request, context, *args, **kwargs)
-
-    def is_stranger(self, request: HttpRequest, row: Any) -> bool:
-        """Tell whether a superuser sees a row without being a member of its workspace."""
-        return self.workspace_id_of(row) not in roles_of(request)
 
     def tell_refusal(self, request: HttpRequest, error: MgxError, about: str = "") -> None:
         """Show the person why a verb was refused."""

@@ -92,9 +92,6 @@ class WorkspaceAdmin(ScopedAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def is_stranger(self, request: HttpRequest, row: Any) -> bool:
-        return False
-
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ["name", "slug", "settings"] if obj else ["name", "slug"]
 
@@ -141,6 +138,3 @@ class MembershipAdmin(ScopedAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["workspace", "user"] if obj else []
-
-    def is_stranger(self, request: HttpRequest, row: Any) -> bool:
-        return False
