@@ -55,11 +55,8 @@ def _request(opening: Opening) -> Request:
         auto_approve_after_seconds=approval.auto_approve_after_seconds,
         expires_after_seconds=approval.expires_after_seconds,
         risk=approval.risk,
-        rules={
-            "on_reject": approval.on_reject,
-            "on_timeout": approval.on_timeout,
-            "prevent_self_approval": approval.prevent_self_approval,
-        },
+        prevent_self_approval=approval.prevent_self_approval,
+        rules={"on_reject": approval.on_reject, "on_timeout": approval.on_timeout},
         project_id=context.project_id,
         requested_by_id=context.started_by_id,
         execution_id=context.execution_id,

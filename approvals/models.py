@@ -53,7 +53,7 @@ class WorkflowStepApproval(models.Model):
 
     ``digest`` is that of title, description, ``approval_data`` and revision: what a person sees
     and decides on. ``approved_by`` is whoever decided. ``approval_metadata`` holds the rules that
-    are no columns: ``on_reject``, ``on_timeout``, ``prevent_self_approval``.
+    are no columns: ``on_reject``, ``on_timeout``.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -88,6 +88,7 @@ class WorkflowStepApproval(models.Model):
     expires_at = models.DateTimeField(null=True)
     auto_approve_after_seconds = models.PositiveIntegerField(null=True)
     required_approvers = models.JSONField(default=list)
+    prevent_self_approval = models.BooleanField(default=False)
     approval_metadata = models.JSONField(default=dict)
     revision_count = models.PositiveIntegerField(default=0)
     parent_approval = models.ForeignKey(

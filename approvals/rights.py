@@ -46,7 +46,7 @@ def may_decide(user: Reader) -> Q:
     is_approver = Exists(member.filter(role__in=Role.from_(Role.APPROVER)))
     # Not "no approver row exists": a name that has gone must not open the request to everybody.
     is_for_everybody = Q(required_approvers=[])
-    is_own = Q(approval_metadata__prevent_self_approval=True, requested_by_id=user.pk)
+    is_own = Q(prevent_self_approval=True, requested_by_id=user.pk)
     return Q(Exists(member)) & (Q(is_for_everybody & is_approver) | Exists(named)) & ~is_own
 
 
@@ -60,9 +60,7 @@ def can_decide(user: User, approval: WorkflowStepApproval) -> Eligibility:
 
 def explain_refusal(user: User, approval: WorkflowStepApproval) -> Eligibility:
     """Say why ``user``, who has no right to decide on ``approval``, has none."""
-    if approval.approval_metadata.get("prevent_self_approval") and (
-        approval.requested_by_id == user.pk
-    ):
+    if approval.prevent_self_approval and (approval.requested_by_id == user.pk):
         return Eligibility(
             False, "self_approval", "You started this run, so you cannot decide on it."
         )

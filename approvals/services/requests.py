@@ -55,8 +55,7 @@ _LOOK_EVERY_SECONDS = 0.25
 class Request:
     """What is asked, of whom, and for how long. Times are in seconds.
 
-    ``rules``: what is kept in ``approval_metadata`` (``on_reject``, ``on_timeout``,
-    ``prevent_self_approval``).
+    ``rules``: what is kept in ``approval_metadata`` (``on_reject``, ``on_timeout``).
     """
 
     workspace_id: UUID
@@ -67,6 +66,7 @@ class Request:
     auto_approve_after_seconds: int | None = None
     expires_after_seconds: int | None = DEFAULT_EXPIRY_SECONDS
     risk: str = Risk.MEDIUM
+    prevent_self_approval: bool = False
     rules: dict[str, Any] = field(default_factory=dict)
     project_id: UUID | None = None
     requested_by_id: int | None = None
@@ -267,6 +267,7 @@ def _approval(request: Request, now: datetime) -> WorkflowStepApproval:
         description=request.description,
         approval_data=request.approval_data,
         risk=request.risk,
+        prevent_self_approval=request.prevent_self_approval,
         requested_by_id=request.requested_by_id,
         requested_at=now,
         expires_at=now + timedelta(seconds=expires) if expires else None,
