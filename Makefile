@@ -4,6 +4,8 @@ PORT ?= 8000
 MGX_VAR ?= var
 VENV ?= .venv
 export MGX_VAR
+# Some containers set it; starting takes three times as long without compiled files.
+unexport PYTHONDONTWRITEBYTECODE
 
 python := $(VENV)/bin/python
 locks_run := requirements.txt

@@ -2,15 +2,22 @@
 
 import logging
 import time
+from datetime import timedelta
 from types import FrameType
 
 from django.conf import settings
 from django.db import connections
+from django.utils import timezone
 from django_q.cluster import Cluster
+from django_q.conf import Conf
+from django_q.models import OrmQ
 
 from mgx.supervisor.lifeline import beat, end_forks_with_parents, end_with_supervisor
 from mgx.supervisor.pulse import Pulse, PulseBroker
 from mgx.supervisor.watch import Watch
+from workflows.clock import database_now
+from workflows.engine.leases import is_gone
+from workflows.models import EngineDriver
 
 logger = logging.getLogger("mgx.supervisor")
 
@@ -42,6 +49,8 @@ class WatchedCluster(Cluster):  # type: ignore[misc]
 
         In either case none of its processes is left.
         """
+        _keep_connections()
+        release_abandoned_tasks()
         connections.close_all()  # The processes are forked now; a connection is nobody's to share.
         self.start()
         watch = Watch(self._pulse)
@@ -69,3 +78,26 @@ class WatchedCluster(Cluster):  # type: ignore[misc]
         """Kill the sentinel; all other processes of the cluster end with it."""
         self.sentinel.kill()
         self.sentinel.join()
+
+
+def _keep_connections() -> None:
+    """Let this cluster's processes keep their connections, and check them before use.
+
+    django-q2 ends its turn of each poll as a web server ends a request; with a connection for
+    each, an idle engine would open five a second.
+    """
+    for alias in connections:
+        connections.settings[alias].update(CONN_MAX_AGE=None, CONN_HEALTH_CHECKS=True)
+
+
+def release_abandoned_tasks() -> None:
+    """Give back to the queue what a cluster had taken from it when it died.
+
+    Only if no other cluster is at work, whose tasks these might be; then they wait for django-q2
+    to hand them out again, ``retry`` seconds after they were taken.
+    """
+    drivers = EngineDriver.objects.filter(fenced_at__isnull=True, stopped_at__isnull=True)
+    late = database_now() - timedelta(seconds=settings.MGX_LEASE_SECONDS)
+    if all(is_gone(driver.process) for driver in drivers.filter(heartbeat_at__gt=late)):
+        now = timezone.now()
+        OrmQ.objects.filter(key=Conf.CLUSTER_NAME, lock__gt=now).update(lock=now)

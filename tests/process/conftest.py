@@ -1,0 +1,84 @@
+"""Fixtures: a fresh installation on the kind of database that DATABASE_URL names."""
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests.process.installation import Installation, Up
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.process)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A migrated database to copy: the URL of one."""
+    directory = tmp_path_factory.mktemp("template")
+    url = os.environ.get("DATABASE_URL", "")
+    if not url.startswith("postgres"):
+        url = f"sqlite:///{directory / 'mgx.sqlite3'}"
+        Installation(directory, url).manage("migrate", "--verbosity", "0")
+        yield url
+        return
+    name = f"mgx_template_{uuid4().hex[:12]}"
+    _on_postgresql(url, f'CREATE DATABASE "{name}"')
+    try:
+        Installation(directory, _with_database(url, name)).manage("migrate", "--verbosity", "0")
+        yield _with_database(url, name)
+    finally:
+        _on_postgresql(url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def installation(template: str, tmp_path: Path) -> Iterator[Installation]:
+    """A fresh installation, on the database that DATABASE_URL names the kind of."""
+    if template.startswith("sqlite"):
+        shutil.copy(template.removeprefix("sqlite:///"), tmp_path / "mgx.sqlite3")
+        yield Installation(tmp_path, f"sqlite:///{tmp_path / 'mgx.sqlite3'}")
+        return
+    name = f"mgx_{uuid4().hex[:12]}"
+    original = urlsplit(template).path.removeprefix("/")
+    _on_postgresql(template, f'CREATE DATABASE "{name}" TEMPLATE "{original}"', "postgres")
+    try:
+        yield Installation(tmp_path, _with_database(template, name))
+    finally:
+        _on_postgresql(template, f'DROP DATABASE "{name}" WITH (FORCE)', "postgres")
+
+
+@pytest.fixture
+def start_up(installation: Installation) -> Iterator[Callable[..., Up]]:
+    """Return a function that starts ``manage.py up``; nothing of it survives the test."""
+    started: list[Up] = []
+
+    def start(*arguments: str) -> Up:
+        started.append(Up(installation, *arguments))
+        return started[-1]
+
+    yield start
+    for up in started:
+        if up.process.poll() is None:
+            up.process.kill()
+            up.process.wait()
+    for pid in installation.pids():
+        os.kill(pid, signal.SIGKILL)
+
+
+def _with_database(url: str, name: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def _on_postgresql(url: str, statement: str, database: str = "") -> None:
+    where = _with_database(url, database) if database else url
+    with psycopg.connect(where, autocommit=True) as connection:
+        connection.execute(statement)  # type: ignore[arg-type]
