@@ -59,6 +59,35 @@ RISK_LOOKS: Final[dict[str, Look]] = {
     "high": Look("failed", "risk-high", "High"),
 }
 
+#: What a variable of each type holds, as a form says it.
+DATA_TYPE_WORDS: Final[dict[str, str]] = {
+    "string": "text",
+    "int": "whole number",
+    "float": "number",
+    "bool": "yes or no",
+    "json": "JSON",
+}
+
+#: Where a run was started or a decision taken.
+DOOR_WORDS: Final[dict[str, str]] = {"page": "pages", "api": "API", "admin": "admin"}
+
+#: The tone of the status that an event brings; what is missing here is neutral.
+EVENT_TONES: Final[dict[str, str]] = {
+    "workflow_started": "running",
+    "workflow_completed": "completed",
+    "workflow_failed": "failed",
+    "step_started": "running",
+    "step_completed": "completed",
+    "step_failed": "failed",
+    "step_retrying": "retrying",
+    "approval_required": "waiting",
+    "approval_granted": "completed",
+    "approval_rejected": "failed",
+    "changes_requested": "retrying",
+    "approval_timeout": "timeout",
+    "agent_activity": "running",
+}
+
 
 def status_look(status: str) -> Look:
     """The look of a status; one that is not known is shown by its own name."""

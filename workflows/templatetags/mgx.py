@@ -16,6 +16,10 @@ from django.utils.safestring import SafeString, mark_safe
 
 from workflows.icons import ICONS, STEP_TYPE_ICONS
 from workflows.wording import (
+    DATA_TYPE_WORDS,
+    DOOR_WORDS,
+    EVENT_TONES,
+    NEUTRAL,
     RISK_LOOKS,
     Look,
     approval_look,
@@ -28,7 +32,7 @@ from workflows.wording import (
 )
 
 if TYPE_CHECKING:
-    from workflows.models import User
+    from workflows.models import User, WorkflowExecution, WorkflowVersion
 
 register = template.Library()
 
@@ -104,6 +108,12 @@ def local_time(moment: datetime | None) -> SafeString | str:
 
 
 @register.filter
+def local_capital(moment: datetime | None) -> SafeString | str:
+    """A moment that begins a sentence, such as `Today at 15:42`."""
+    return _time(moment, "long", is_first=True)
+
+
+@register.filter
 def local_short(moment: datetime | None) -> SafeString | str:
     """A moment for narrow columns, such as `today, 15:42`."""
     return _time(moment, "short")
@@ -121,7 +131,7 @@ def distance(moment: datetime | None) -> SafeString | str:
     return _time(moment, "distance")
 
 
-def _time(moment: datetime | None, style: str) -> SafeString | str:
+def _time(moment: datetime | None, style: str, *, is_first: bool = False) -> SafeString | str:
     if moment is None:
         return "—"
     local, now = timezone.localtime(moment), timezone.now()
@@ -134,11 +144,12 @@ def _time(moment: datetime | None, style: str) -> SafeString | str:
         "distance": say_distance(moment, now),
     }[style]
     return format_html(
-        '<time datetime="{}" data-local="{}" title="{}">{}</time>',
+        '<time datetime="{}" data-local="{}"{} title="{}">{}</time>',
         moment.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         style,
+        SafeString(" data-capital") if is_first else "",
         f"{local:%Y-%m-%d %H:%M:%S}{zone}",
-        words,
+        words[:1].upper() + words[1:] if is_first else words,
     )
 
 
@@ -152,6 +163,56 @@ def duration(seconds: float | None) -> str:
 def span(seconds: int | None) -> str:
     """A configured length of time, such as `30 minutes`."""
     return "—" if seconds is None else say_span(seconds)
+
+
+@register.filter
+def status_word(status: str) -> str:
+    """The word for a status of a run or a step."""
+    return status_look(status).word
+
+
+@register.filter
+def approval_word(status: str) -> str:
+    """The word for a request's status."""
+    return approval_look(status).word
+
+
+@register.filter
+def door_word(door: str) -> str:
+    """Through which door something was started."""
+    return DOOR_WORDS.get(door, door)
+
+
+@register.filter
+def version_word(version: WorkflowVersion) -> str:
+    """A version as a name: `Version 7`."""
+    return f"Version {version.number}"
+
+
+@register.filter
+def version_live_word(version: WorkflowVersion) -> str:
+    """A version that runs start from: `Version 7 is live`."""
+    return f"Version {version.number} is live"
+
+
+@register.filter
+def data_type_word(data_type: str) -> str:
+    """What a variable holds, in plain words."""
+    return DATA_TYPE_WORDS.get(data_type, data_type)
+
+
+@register.filter
+def run_seconds(run: WorkflowExecution) -> float | None:
+    """How long an ended run took from its start, waits included."""
+    if run.completed_at is None:
+        return None
+    return (run.completed_at - (run.started_at or run.created_at)).total_seconds()
+
+
+@register.filter
+def event_tone(event_type: str) -> str:
+    """The tone in which an event is named: that of the status it brings."""
+    return EVENT_TONES.get(event_type, NEUTRAL)
 
 
 @register.filter

@@ -92,3 +92,12 @@ document.addEventListener("click", (event) => {
 document.addEventListener("mgx:refreshed", countSelected);
 document.addEventListener("htmx:afterSettle", countSelected);
 countSelected();
+
+// A wide graph opens at the step that the page is about.
+for (const frame of document.querySelectorAll(".graph-frame")) {
+  const step = frame.querySelector(".is-selected, .is-current");
+  if (!step) continue;
+  const [box, around] = [step.getBoundingClientRect(), frame.getBoundingClientRect()];
+  frame.scrollLeft += box.left + box.width / 2 - around.left - around.width / 2;
+  frame.scrollTop += box.top + box.height / 2 - around.top - around.height / 2;
+}

@@ -3,7 +3,7 @@
 //   data-live-region="steps"  data-live-url="/executions/…/"  data-live-match="execution:…"
 //
 // When an event is about it, the region is fetched again and morphed in place, so that focus, caret,
-// scroll and what was typed survive. With `data-live-hold` nothing changes under pointer or focus:
+// scroll and what was typed survive. Regions of one address come in one answer. With `data-live-hold` nothing changes under pointer or focus:
 // the region waits, and says in [data-live-held] how many events it holds back.
 
 const PATIENCE = 150; // milliseconds that events are gathered
@@ -17,7 +17,8 @@ const kinds = {
   run: (event) => event.event_type.startsWith("workflow_") || isApproval(event),
   agent: (event) => Boolean(event.agent_id),
 };
-const states = new WeakMap();
+const sources = new Map(); // by address: what is stale there, and when it was last asked
+const held = new WeakMap(); // how many events a region holds back
 
 function concerns(region, event) {
   return (region.dataset.liveMatch || "").split("|").some((part) => {
@@ -30,46 +31,54 @@ function isHeld(region) {
   return "liveHold" in region.dataset && region.matches(":hover, :focus-within");
 }
 
-function stateOf(region) {
-  if (!states.has(region)) states.set(region, { timer: 0, last: 0, isBusy: false, isStale: false, held: 0 });
-  return states.get(region);
+function sourceOf(region) {
+  const address = region.dataset.liveUrl || location.href;
+  if (!sources.has(address)) sources.set(address, { address, stale: new Set(), timer: 0, last: 0, isBusy: false });
+  return sources.get(address);
 }
 
 function mark(region) {
-  const state = stateOf(region);
-  if (isHeld(region)) {
-    state.held += 1;
-    for (const note of region.querySelectorAll("[data-live-held]")) {
-      note.hidden = false;
-      note.querySelector("[data-live-held-count]").textContent = state.held;
-    }
+  if (!isHeld(region)) {
+    schedule(region);
     return;
   }
-  schedule(region);
+  held.set(region, (held.get(region) ?? 0) + 1);
+  for (const note of region.querySelectorAll("[data-live-held]")) {
+    note.hidden = false;
+    note.querySelector("[data-live-held-count]").textContent = held.get(region);
+  }
 }
 
 function schedule(region, wait = PATIENCE) {
-  const state = stateOf(region);
-  state.isStale = true;
-  if (state.timer || state.isBusy) return;
-  const due = Math.max(wait, state.last + PAUSE - Date.now());
-  state.timer = setTimeout(() => refresh(region), due);
+  const source = sourceOf(region);
+  source.stale.add(region);
+  if (source.timer || source.isBusy) return;
+  const due = Math.max(wait, source.last + PAUSE - Date.now());
+  source.timer = setTimeout(() => refresh(source), due);
 }
 
-async function refresh(region) {
-  const state = stateOf(region);
-  Object.assign(state, { timer: 0, isBusy: true, isStale: false, held: 0 });
-  const url = new URL(region.dataset.liveUrl || location.href, location.href);
-  region.dispatchEvent(new CustomEvent("mgx:refreshing", { bubbles: true, detail: { url } }));
+async function refresh(source) {
+  const regions = [...source.stale].filter((region) => region.isConnected);
+  source.stale.clear();
+  Object.assign(source, { timer: 0, isBusy: regions.length > 0 });
+  if (!regions.length) return;
+  const url = new URL(source.address, location.href);
+  for (const region of regions) {
+    held.delete(region);
+    region.dispatchEvent(new CustomEvent("mgx:refreshing", { bubbles: true, detail: { url } }));
+  }
+  const names = regions.map((region) => region.dataset.liveRegion).join(",");
   try {
-    const answer = await fetch(url, { headers: { "X-MGX-Region": region.dataset.liveRegion } });
-    if (answer.ok && !answer.redirected) morph(region, await answer.text());
+    const answer = await fetch(url, { headers: { "X-MGX-Region": names } });
+    if (answer.ok && !answer.redirected) {
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const region of regions) morph(region, fresh);
+    }
   } catch {
     // The line is down; live.js tells the reader, and the events that follow bring this back.
   }
-  state.isBusy = false;
-  state.last = Date.now();
-  if (state.isStale) schedule(region);
+  Object.assign(source, { isBusy: false, last: Date.now() });
+  for (const region of source.stale) schedule(region);
 }
 
 function isDirty(field) {
@@ -79,11 +88,8 @@ function isDirty(field) {
   return false;
 }
 
-function morph(region, html) {
-  const name = CSS.escape(region.dataset.liveRegion);
-  const fresh = new DOMParser()
-    .parseFromString(html, "text/html")
-    .querySelector(`[data-live-region="${name}"]`);
+function morph(region, page) {
+  const fresh = page.querySelector(`[data-live-region="${CSS.escape(region.dataset.liveRegion)}"]`);
   if (!fresh || !region.isConnected) return;
   const before = region.dataset.say;
   Idiomorph.morph(region, fresh, {
@@ -121,7 +127,7 @@ document.addEventListener("mgx:stale", ({ target }) => schedule(target, 0));
 for (const leaving of ["pointerout", "focusout"]) {
   document.addEventListener(leaving, ({ target }) => {
     const region = target.closest?.("[data-live-hold]");
-    if (!region || !stateOf(region).held) return;
+    if (!region || !held.has(region)) return;
     setTimeout(() => isHeld(region) || schedule(region, 0), PATIENCE);
   });
 }

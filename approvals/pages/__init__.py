@@ -1,0 +1,1 @@
+"""What the approver's pages show: the inbox, one request, several at once."""

@@ -1,0 +1,211 @@
+"""What follows on a decision: the steps that wait for a gate, and what each outcome does to them.
+
+Everything here is what the server knows from the definition and the rows; nothing an agent wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from approvals.models import WorkflowStepApproval
+from workflows.pages.documents import shorten
+from workflows.pages.graphs import steps_of
+
+#: Trigger rules by which a step starts although one before it failed.
+_ACCEPTS_FAILURE: Final = frozenset({"all_done", "all_failed", "one_failed", "always"})
+_NAMED_AT_MOST: Final = 4
+
+Effect = Literal["approves", "continues", "fails", "nothing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """What happens when nobody decides, and when."""
+
+    effect: Effect
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Consequences:
+    """The four ends of a request, each in words."""
+
+    approve: SafeString
+    request_changes: SafeString
+    reject: SafeString
+    silence: SafeString
+
+
+class Following:
+    """What comes after the gate of one request.
+
+    Args:
+        definition: of the run's version; None for a request that belongs to no run.
+        done: the names of the steps that have ended already.
+    """
+
+    def __init__(
+        self,
+        approval: WorkflowStepApproval,
+        definition: Mapping[str, Any] | None,
+        done: Container[str] = (),
+    ) -> None:
+        step_execution = approval.step_execution
+        self.gate = step_execution.name if step_execution else ""
+        self._number = approval.workflow_execution.number if approval.workflow_execution else 0
+        self._rules = approval.approval_metadata
+        self._silence = silence_of(approval)
+        steps = {step["name"]: step for step in steps_of(definition or {})}
+        config = steps.get(self.gate, {}).get("config") or {}
+        self._is_tolerated = bool(config.get("continue_on_error"))
+        self.next_steps = [
+            step for step in steps.values() if self.gate in (step.get("depends_on_steps") or ())
+        ]
+        self._ready = [
+            step
+            for step in self.next_steps
+            if all(name == self.gate or name in done for name in step["depends_on_steps"])
+        ]
+
+    def starts(self) -> SafeString:
+        """What approval starts, for one column of a list."""
+        if not self.gate:
+            return SafeString("whoever asked goes on")
+        if not self.next_steps:
+            return SafeString("the run completes")
+        first = self.next_steps[0]
+        what = shorten(first.get("description") or "", 60)
+        others = len(self.next_steps) - 1
+        return format_html(
+            "<code>{}</code> {}{}", first["name"], what, f" and {others} more" if others else ""
+        )
+
+    def consequences(self) -> Consequences:
+        return Consequences(
+            approve=self.on_approval(),
+            request_changes=self._on_changes(),
+            reject=self._on_rejection(),
+            silence=self._on_silence(),
+        )
+
+    def on_approval(self) -> SafeString:
+        """What approval does, as one sentence or two."""
+        if not self.gate:
+            return SafeString("The answer is recorded, and whoever asked goes on with it.")
+        if not self.next_steps:
+            return format_html("<code>{}</code> completes. No step waits for it.", self.gate)
+        if not self._ready:
+            return format_html(
+                "{} {} once the other steps before {} have ended.",
+                _names(self.next_steps),
+                _verb(self.next_steps, "starts", "start"),
+                _verb(self.next_steps, "it", "them"),
+            )
+        described = format_html_join(
+            "",
+            " <code>{}</code>: {}.",
+            (
+                (step["name"], shorten(step["description"], 300).rstrip("."))
+                for step in self._ready
+                if step.get("description")
+            ),
+        )
+        return format_html(
+            "{} {} at once with exactly the content below.{}",
+            _names(self._ready),
+            _verb(self._ready, "starts", "start"),
+            described,
+        )
+
+    def _on_changes(self) -> SafeString:
+        if not self.gate:
+            return SafeString("Your comment goes back to whoever asked. They may ask anew.")
+        return format_html("Your comment is recorded. {}", self._failure())
+
+    def _on_rejection(self) -> SafeString:
+        if not self.gate:
+            return SafeString("The answer is recorded, and whoever asked is told so.")
+        if self._rules.get("on_reject") == "continue":
+            return self._goes_on("with the answer “rejected”")
+        return self._failure()
+
+    def _failure(self) -> SafeString:
+        """The gate fails: what that does to the run and to the steps after the gate."""
+        accepting = [s for s in self.next_steps if s.get("trigger_rule") in _ACCEPTS_FAILURE]
+        stopped = [step for step in self.next_steps if step not in accepting]
+        parts = [
+            format_html("<code>{}</code> fails, but run {} goes on.", self.gate, self._number)
+            if self._is_tolerated
+            else format_html("Run {} fails.", self._number)
+        ]
+        if stopped:
+            verb = _verb(stopped, "does", "do")
+            parts.append(format_html("{} {} not start.", _names(stopped), verb))
+        if accepting:
+            verb = _verb(accepting, "runs", "run")
+            parts.append(format_html("{} {} all the same.", _names(accepting), verb))
+        return format_html_join(" ", "{}", ((part,) for part in parts))
+
+    def _goes_on(self, how: str) -> SafeString:
+        if not self.next_steps:
+            return format_html("<code>{}</code> completes {}.", self.gate, how)
+        return format_html(
+            "<code>{}</code> completes {}, and {} {} all the same.",
+            self.gate,
+            how,
+            _names(self.next_steps),
+            _verb(self.next_steps, "starts", "start"),
+        )
+
+    def _on_silence(self) -> SafeString:
+        match self._silence.effect:
+            case "nothing":
+                return SafeString("It waits until somebody decides.")
+            case "approves" if self.next_steps:
+                verb = _verb(self.next_steps, "starts", "start")
+                return format_html("and {} {}.", _names(self.next_steps), verb)
+            case "approves":
+                return SafeString("and the answer is recorded as MGX’s own.")
+            case "continues":
+                return self._goes_on("with the answer “timed out”")
+            case "fails" if self.gate:
+                return self._failure()
+            case _:
+                return SafeString("Nobody can decide it any more.")
+
+
+def silence_of(approval: WorkflowStepApproval) -> Silence:
+    """What comes first if nobody decides: the approval by itself, or the expiry."""
+    if approval.auto_approve_after_seconds is not None:
+        after = timedelta(seconds=approval.auto_approve_after_seconds)
+        return Silence("approves", approval.requested_at + after)
+    if approval.expires_at is None:
+        return Silence("nothing", None)
+    effects: dict[str, Effect] = {"approve": "approves", "continue": "continues"}
+    on_timeout = approval.approval_metadata.get("on_timeout", "fail")
+    return Silence(effects.get(on_timeout, "fails"), approval.expires_at)
+
+
+def _names(steps: Iterable[Mapping[str, Any]]) -> SafeString:
+    """Step names as one reads them: `a`, `b` and 3 more."""
+    names = [step["name"] for step in steps]
+    shown = names[:_NAMED_AT_MOST]
+    codes = [format_html("<code>{}</code>", name) for name in shown]
+    rest = len(names) - len(shown)
+    if rest:
+        codes.append(format_html("{} more", rest))
+    if len(codes) == 1:
+        return codes[0]
+    return format_html(
+        "{} and {}", format_html_join(", ", "{}", ((code,) for code in codes[:-1])), codes[-1]
+    )
+
+
+def _verb(steps: list[Any], one: str, many: str) -> str:
+    return one if len(steps) == 1 else many

@@ -1,0 +1,156 @@
+"""Several requests decided at once: what is asked, what was not read, what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Final
+from uuid import UUID
+
+from django.http import QueryDict
+
+from approvals.models import WorkflowStepApproval
+from approvals.pages.inbox import Inbox, Row
+from approvals.pages.refusals import explain
+from approvals.pages.request import read_ids, read_revision
+from approvals.services.decisions import Decision, DecisionResult
+from workflows.errors import MgxError
+from workflows.pages import Reader
+
+AT_MOST: Final = 50
+VERBS: Final = {
+    "approved": "Approve",
+    "request_changes": "Request changes to",
+    "rejected": "Reject",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What was chosen: which requests, which outcome, and what each reader saw of them.
+
+    Attributes:
+        seals: revision and digest as they stood in the form, by identifier.
+    """
+
+    ids: list[UUID]
+    outcome: str
+    feedback: str
+    seals: Mapping[UUID, tuple[int, str]]
+
+    def decisions(self) -> list[Decision]:
+        """One decision for each request, on exactly what the form showed."""
+        unseen = (0, "")
+        return [
+            Decision(
+                approval_id=pk,
+                outcome=self.outcome,
+                feedback=self.feedback.strip().replace("\r\n", "\n"),
+                revision=self.seals.get(pk, unseen)[0],
+                digest=self.seals.get(pk, unseen)[1],
+            )
+            for pk in self.ids
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One request on the page, and what became of it."""
+
+    row: Row
+    is_opened: bool
+    refusal: str
+    is_recorded: bool
+
+
+class ReviewPage:
+    """The page before and after several decisions.
+
+    Args:
+        opened: the revision that the reader has opened of each request, by identifier.
+    """
+
+    def __init__(
+        self, reader: Reader, asked: Review, now: datetime, opened: Mapping[str, int]
+    ) -> None:
+        self.asked = asked
+        self._reader = reader
+        self._now = now
+        self._opened = opened
+        self.results: Sequence[DecisionResult | MgxError] | None = None
+        self.is_posted = bool(asked.seals)
+
+    @property
+    def verb(self) -> str:
+        return VERBS.get(self.asked.outcome, "Decide on")
+
+    @property
+    def needs_comment(self) -> bool:
+        return self.asked.outcome in ("rejected", "request_changes")
+
+    @property
+    def error(self) -> str:
+        """What keeps the decisions from being recorded; empty before anything is posted."""
+        if not self.is_posted:
+            return ""
+        if self.asked.outcome not in VERBS:
+            return "Choose what you decide."
+        if self.needs_comment and not self.asked.feedback.strip():
+            is_rejection = self.asked.outcome == "rejected"
+            return "Write why you reject them." if is_rejection else "Write what should change."
+        return ""
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        """The requests as they are now, each with what became of it."""
+        shown = ",".join(map(str, self.asked.ids))
+        rows = Inbox(self._reader, {"shown": shown}, self._now).rows if shown else []
+        results = dict(zip(self.asked.ids, self.results or (), strict=False))
+        return [self._line(row, results.get(row.approval.pk)) for row in rows]
+
+    @property
+    def count(self) -> int:
+        return sum(line.row.is_decidable for line in self.lines)
+
+    @property
+    def unopened(self) -> int:
+        """How many the reader would decide on without having read them."""
+        return sum(not line.is_opened for line in self.lines if line.row.is_decidable)
+
+    @property
+    def warning(self) -> str:
+        """What has not been read, in words."""
+        if self.unopened == self.count:
+            return "You have opened none of them." if self.count > 1 else "You have not opened it."
+        one = self.unopened == 1
+        return f"You have not opened {'one' if one else self.unopened} of them."
+
+    def _line(self, row: Row, result: DecisionResult | MgxError | None) -> Line:
+        approval: WorkflowStepApproval = row.approval
+        refusal = ""
+        if isinstance(result, MgxError):
+            refusal = explain(result, approval, self.asked.outcome)[1]
+        is_opened = self._opened.get(str(approval.pk)) == approval.revision
+        return Line(row, is_opened, refusal, isinstance(result, DecisionResult))
+
+
+def read_review(sent: QueryDict) -> Review:
+    """Read what a list or the page itself sent: `id`s, an outcome, a comment, and seals.
+
+    A seal is `ID:REVISION:DIGEST`: what the page showed of a request.
+    """
+    seals = {}
+    for text in sent.getlist("seal")[:AT_MOST]:
+        identifier, _, rest = text.partition(":")
+        revision, _, digest = rest.partition(":")
+        for pk in read_ids([identifier], 1):
+            seals[pk] = (read_revision(revision), digest)
+    outcome = sent.get("outcome", "")
+    return Review(
+        ids=read_ids(sent.getlist("id"), AT_MOST),
+        outcome=outcome if outcome in VERBS else "",
+        feedback=sent.get("feedback", ""),
+        seals=seals,
+    )
