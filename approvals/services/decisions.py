@@ -12,7 +12,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
 
 from approvals.models import (
     ApprovalDecision,
@@ -23,14 +22,13 @@ from approvals.models import (
 from approvals.rights import explain_refusal, may_decide
 from approvals.services.records import decision_events, forget_timers, write_outcomes
 from approvals.timers import expire
-from workflows.bulk import insert_objects, wake_engine
+from workflows.bulk import as_uuid, insert_objects, select, wake_engine
 from workflows.clock import database_now
 from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import Problem, UnstorableError
-from workflows.core.states import LIVE_EXECUTION_STATUSES
 from workflows.errors import Conflict, InvalidInput, MgxError, NotPermitted, NotVisible
 from workflows.events import EventDraft, append_events
-from workflows.models import User, WorkflowExecution
+from workflows.models import User
 
 MAX_FEEDBACK = 10_000
 
@@ -137,26 +135,25 @@ def _malformed(decision: Decision) -> InvalidInput | None:
 def _wake_executions(approval_ids: set[UUID], now: datetime) -> set[UUID]:
     """Lock the executions of the requests and have the engine look at them; return the live ones.
 
-    Executions come before requests in the lock order.
+    Executions come before requests in the lock order, and among themselves by id.
     """
-    of_approvals = WorkflowStepApproval.objects.filter(id__in=approval_ids)
-    ids = of_approvals.filter(workflow_execution__isnull=False).values("workflow_execution_id")
-    executions = WorkflowExecution.objects.filter(
-        id__in=ids, status__in=LIVE_EXECUTION_STATUSES
-    ).order_by("id")
-    live = set(executions.select_for_update().values_list("id", flat=True))
-    if live:
-        WorkflowExecution.objects.filter(id__in=live).update(wake_at=now)
-    return live
+    rows = select(
+        "UPDATE workflows_workflowexecution SET wake_at = %s WHERE id IN ("
+        "SELECT e.id FROM workflows_workflowexecution e"
+        " JOIN workflow_step_approvals a ON a.workflow_execution_id = e.id"
+        " WHERE e.completed_at IS NULL AND a.id = ANY(%s) ORDER BY e.id FOR UPDATE)"
+        " RETURNING id",
+        now, list(approval_ids),
+    )  # fmt: skip
+    return {as_uuid(row[0]) for row in rows}
 
 
 def _lock(ids: set[UUID], user: User) -> dict[UUID, WorkflowStepApproval]:
     """Lock the requests that ``user`` sees; each says in ``is_permitted`` whether they may."""
-    permitted = WorkflowStepApproval.objects.filter(may_decide(user), id=OuterRef("pk"))
     approvals = (
         WorkflowStepApproval.objects.visible_to(user)
         .filter(id__in=ids)
-        .annotate(is_permitted=Exists(permitted))
+        .annotate(is_permitted=may_decide(user))
         .order_by("id")
         .select_for_update(of=("self",))
     )

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from approvals.models import ApprovalStatus, WorkflowStepApproval
+from workflows.bulk import select
 from workflows.core.canonical import dumps_canonical
 from workflows.events import EventDraft, EventType
-from workflows.models import Timer
 
 AUTO_APPROVE = "approval_auto_approve"
 EXPIRY = "approval_expiry"
@@ -52,7 +52,10 @@ def write_outcomes(approvals: Sequence[WorkflowStepApproval]) -> None:
 
 def forget_timers(approval_ids: Iterable[UUID]) -> None:
     """Delete what would have happened to the requests by itself."""
-    Timer.objects.filter(subject_id__in=approval_ids, kind__in=(AUTO_APPROVE, EXPIRY)).delete()
+    select(
+        "DELETE FROM workflows_timer WHERE subject_id = ANY(%s) AND kind IN (%s, %s) RETURNING id",
+        list(approval_ids), AUTO_APPROVE, EXPIRY,
+    )  # fmt: skip
 
 
 def decision_events(approvals: Iterable[WorkflowStepApproval], *, actor: str) -> list[EventDraft]:
