@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.db.models import Count, Q
+from django.db.models.functions import Now
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -10,7 +11,6 @@ from rest_framework.response import Response
 from agents.models import AgentDefinition, AgentInstance, AgentStatus, AgentType
 from workflows.api.base import ApiView, caller, get_visible
 from workflows.api.filters import Choices, InProjectFilter, filters
-from workflows.clock import database_now
 
 
 class AgentDefinitionSerializer(serializers.ModelSerializer[AgentDefinition]):
@@ -119,7 +119,7 @@ class OneAgent(ApiView):
 
 
 def _visible(request: Request) -> Any:
-    held = Q(reservations__released_at__isnull=True, reservations__expires_at__gt=database_now())
+    held = Q(reservations__released_at__isnull=True, reservations__expires_at__gt=Now())
     return (
         AgentInstance.objects.visible_to(caller(request))
         .annotate(load=Count("reservations", filter=held))

@@ -1,6 +1,5 @@
 """How a request for a decision is shown, and what a body may say to one."""
 
-from datetime import datetime
 from typing import Any
 
 from rest_framework import serializers
@@ -135,12 +134,15 @@ class ApprovalSerializer(ApprovalSummarySerializer):
         }
 
 
-def closed(approval: WorkflowStepApproval, now: datetime) -> Eligibility | None:
-    """Say why nobody can decide ``approval`` any more, or None while it is open."""
+def closed(approval: Any) -> Eligibility | None:
+    """Say why nobody can decide on a request any more, or None while it is open.
+
+    The database's clock has said whether it ``has_expired``.
+    """
     if approval.status != ApprovalStatus.PENDING:
         label = ApprovalStatus(approval.status).label.lower()
         return Eligibility(False, "already_decided", f"This is {label}.")
-    if approval.expires_at is not None and approval.expires_at <= now:
+    if approval.has_expired:
         return Eligibility(False, "expired", "This request has expired.")
     return None
 

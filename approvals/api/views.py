@@ -4,8 +4,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import QuerySet, Value
-from django.db.models.functions import Coalesce
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet, Value
+from django.db.models.functions import Coalesce, Now
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
@@ -37,7 +37,6 @@ from workflows.api.base import ApiView, caller, find_project, find_workspace, ge
 from workflows.api.fields import StrictSerializer, read_input
 from workflows.api.filters import Choices, InProjectFilter, filters
 from workflows.api.idempotency import idempotent
-from workflows.clock import database_now
 from workflows.core.errors import Problem
 from workflows.errors import InvalidInput
 
@@ -261,7 +260,7 @@ def _visible(request: Request) -> Any:
 
 
 def _open(approvals: Any) -> Any:
-    return approvals.exclude(expires_at__lte=database_now())
+    return approvals.exclude(expires_at__lte=Now())
 
 
 def _decide(request: Request, id: Any, body: type[StrictSerializer], **outcome: str) -> Response:
@@ -272,8 +271,10 @@ def _decide(request: Request, id: Any, body: type[StrictSerializer], **outcome: 
 
 
 def _answer(request: Request, id: Any, code: int = status.HTTP_200_OK) -> Response:
-    approval = get_visible(_visible(request).defer(*_LARGE), pk=id)
-    eligibility = closed(approval, database_now()) or can_decide(caller(request), approval)
+    expired = ExpressionWrapper(Q(expires_at__lte=Now()), output_field=BooleanField())
+    approvals = _visible(request).defer(*_LARGE).annotate(has_expired=expired)
+    approval = get_visible(approvals, pk=id)
+    eligibility = closed(approval) or can_decide(caller(request), approval)
     shown = ApprovalSerializer(approval, context={"eligibility": eligibility}).data
     return Response(shown, status=code)
 

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from asgiref.sync import sync_to_async
 from django.core.asgi import get_asgi_application
+from django.db import connections
 
 from mgx.middleware import BodyLimit
 from workflows.models import Membership, User
@@ -16,11 +17,20 @@ pytestmark = pytest.mark.django_db(transaction=True)
 MEGABYTE = b"y" * 1_000_000
 
 
+@pytest.fixture(autouse=True)
+def _no_connection_is_kept(monkeypatch):
+    """Each request has a thread of its own here, and leaves its connection behind."""
+    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 0)
+
+
 def _make_token():
-    user = User.objects.create_user("chunky")
-    workspace = create_workspace(name="Acme", slug="acme")
-    Membership.objects.create(user=user, workspace=workspace, role="admin")
-    return issue_token(user, name="test", scopes=["read", "write"])[1]
+    try:
+        user = User.objects.create_user("chunky")
+        workspace = create_workspace(name="Acme", slug="acme")
+        Membership.objects.create(user=user, workspace=workspace, role="admin")
+        return issue_token(user, name="test", scopes=["read", "write"])[1]
+    finally:
+        connections.close_all()
 
 
 async def _send(application, content, **headers):
