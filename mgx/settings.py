@@ -49,7 +49,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "mgx.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "mgx.static_files.StaticFiles",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -164,13 +164,18 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MGX_MAX_BODY_BYTES
 STATIC_URL = "static/"
 STATIC_ROOT = MGX_VAR / "static"
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns where it is missing.
+# After ``collectstatic`` names carry a hash of the content and are cached for ever; before it,
+# files are served from where they are, under their own names.
+_is_collected = (STATIC_ROOT / "staticfiles.json").exists()
+WHITENOISE_USE_FINDERS = not _is_collected
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if _is_collected
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
 }
-# Pages work before ``collectstatic`` was run: files are found where they are.
-WHITENOISE_USE_FINDERS = True
-WHITENOISE_MANIFEST_STRICT = False
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
