@@ -181,7 +181,7 @@ def _one_success(t: Tally) -> Verdict:
 
 
 def _one_failed(t: Tally) -> Verdict:
-    if t.failed:
+    if t.failed or not t.total:
         return True
     return SkipReason.TRIGGER_RULE_NOT_MET if t.is_complete else None
 
