@@ -136,9 +136,14 @@ class Holdings:
 
     def _adopt(self, turn: Turn, claimed: list[store.Claimed], known: Collection[Attempt]) -> None:
         """Make runs of claimed rows; an attempt that is ``known`` here goes on."""
-        for run in self._loader.load(claimed):
+        if not claimed:
+            return
+        runs = self._loader.load(claimed)
+        for run in runs:
             self._runs[run.id] = run
             turn.begin(run, known)
+        loaded = {run.id for run in runs}
+        turn.give_up([row for row in claimed if row.id not in loaded])
 
     def _due_looks(self, now: datetime) -> set[UUID]:
         due = set()

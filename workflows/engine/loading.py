@@ -1,20 +1,22 @@
 """From rows to runs: what a driver reads when it claims executions."""
 
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-
 from workflows.core.compiled import compile_definition
 from workflows.core.definition import Limits, parse_definition
+from workflows.core.errors import DefinitionError
 from workflows.core.planner import Progress
 from workflows.core.states import ExecutionStatus, StepStatus
 from workflows.engine import store
 from workflows.engine.run import Plan, Run
 from workflows.models import User, WorkflowVersion
+
+logger = logging.getLogger("workflows.engine")
 
 _PLANS_KEPT = 200
 
@@ -26,10 +28,14 @@ class Loader:
         self._plans: OrderedDict[UUID, tuple[str, Plan]] = OrderedDict()
 
     def load(self, claimed: Sequence[store.Claimed]) -> list[Run]:
-        """Return the runs of ``claimed``, with the steps that have moved and what they need."""
+        """Return the runs of ``claimed``, with the steps that have moved and what they need.
+
+        Those whose version this installation cannot run are left out.
+        """
+        plans = self._find_plans({c.version_id for c in claimed})
+        claimed = [c for c in claimed if c.version_id in plans]
         if not claimed:
             return []
-        plans = self._find_plans({c.version_id for c in claimed})
         names = self._names({c.started_by_id for c in claimed if c.started_by_id})
         runs = {
             c.id: _run(c, *plans[c.version_id], names.get(c.started_by_id, "")) for c in claimed
@@ -68,11 +74,16 @@ class Loader:
         if missing:
             versions = WorkflowVersion.objects.filter(id__in=missing).select_related("workflow")
             for version in versions:
-                limits = Limits(steps=settings.MGX_MAX_STEPS)
-                compiled = compile_definition(parse_definition(version.definition, limits))
+                # Whatever the limits are now, they held when the version was published.
+                limits = Limits(steps=len(version.definition["steps"]))
+                try:
+                    compiled = compile_definition(parse_definition(version.definition, limits))
+                except DefinitionError:
+                    logger.exception("%s cannot run here", version)
+                    continue
                 self._plans[version.id] = (version.workflow.name, Plan.of(compiled))
         found = {}
-        for version_id in version_ids:
+        for version_id in version_ids & self._plans.keys():
             self._plans.move_to_end(version_id)
             found[version_id] = self._plans[version_id]
         while len(self._plans) > max(_PLANS_KEPT, len(found)):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from workflows.core.states import ExecutionStatus, StepStatus
 from workflows.engine.run import Run, StepRecord
-from workflows.engine.store import Release
+from workflows.engine.store import Claimed, Release
 from workflows.events import EventDraft, EventType
 
 _STEP_ENDED = {
@@ -84,6 +84,18 @@ class Reporter:
                 workflow_execution_id=run.id,
                 data=data,
                 message=f"{run.workflow_name}, run {run.number}, {words}",
+            )
+        )
+
+    def broken(self, row: Claimed) -> None:
+        self.events.append(
+            EventDraft(
+                event_type=EventType.WORKFLOW_FAILED,
+                workspace_id=row.workspace_id,
+                workflow_id=row.workflow_id,
+                workflow_execution_id=row.id,
+                data={"number": row.number, "error_code": "invalid_definition"},
+                message=f"Run {row.number} cannot go on here",
             )
         )
 

@@ -15,8 +15,9 @@ from workflows.bulk import (
     select,
     update_rows,
 )
-from workflows.core.states import StepStatus
+from workflows.core.states import ExecutionStatus, StepStatus
 from workflows.engine.run import Run, StepRecord
+from workflows.models import WorkflowExecution
 
 STEP_COLUMNS = (
     Column("id", "uuid"),
@@ -208,6 +209,18 @@ def write_executions(
             )
         )
     update_rows("workflows_workflowexecution", EXECUTION_COLUMNS, rows)
+
+
+def fail_execution(execution_id: UUID, code: str, message: str, now: datetime) -> None:
+    """End an execution of which nothing but its id is known."""
+    WorkflowExecution.objects.filter(id=execution_id).update(
+        status=ExecutionStatus.FAILED,
+        error_code=code,
+        error_message=message,
+        completed_at=now,
+        driver=None,
+        wake_at=None,
+    )
 
 
 @dataclass(slots=True)

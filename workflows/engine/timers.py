@@ -33,7 +33,11 @@ def fire_due(now: datetime) -> list[EventDraft]:
     Timers are deleted last, for they come last in the lock order. Two drivers that come at once
     call the same handlers, one after the other; the second one finds nothing left to do.
     """
-    due = list(Timer.objects.filter(due_at__lte=now).order_by("due_at")[:_BATCH])
+    due = list(
+        Timer.objects.filter(due_at__lte=now, kind__in=settings.TIMER_HANDLERS).order_by("due_at")[
+            :_BATCH
+        ]
+    )
     by_kind: dict[str, list[UUID]] = {}
     for timer in due:
         by_kind.setdefault(timer.kind, []).append(timer.subject_id)

@@ -22,7 +22,13 @@ from workflows.core.states import ExecutionStatus, SkipReason, StepStatus
 from workflows.engine.inputs import dump_json, read_inputs, read_texts
 from workflows.engine.reports import Reporter
 from workflows.engine.run import Run, StepRecord
-from workflows.engine.store import Release, write_executions, write_steps
+from workflows.engine.store import (
+    Claimed,
+    Release,
+    fail_execution,
+    write_executions,
+    write_steps,
+)
 from workflows.events import SYSTEM, append_events
 from workflows.handlers import (
     GateHandler,
@@ -33,6 +39,8 @@ from workflows.handlers import (
     gates,
     plugs,
 )
+
+UNREADABLE = "This installation cannot read the version that the run is pinned to"
 
 _jitter = random.Random()  # noqa: S311  (spreads retries, guards nothing)
 
@@ -90,6 +98,12 @@ class Turn:
                     run.running += 1
                 else:
                     self._lost(run, record)
+
+    def give_up(self, claimed: Iterable[Claimed]) -> None:
+        """End executions whose version this installation cannot run."""
+        for row in claimed:
+            fail_execution(row.id, "invalid_definition", UNREADABLE, self.now)
+            self._report.broken(row)
 
     def wake(self, run: Run) -> None:
         """Look at a run because its gates may have been decided, or because time has passed."""

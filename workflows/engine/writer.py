@@ -99,6 +99,7 @@ class Writer:
 
     def _register(self) -> None:
         use_prepared_statements()
+        leases.forget_old_drivers()
         self._holdings = Holdings(leases.register())
 
     def _is_done(self) -> bool:
