@@ -5,6 +5,7 @@ A username or a user's id; ``group:NAME``; ``role:NAME``, which means that role 
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.contrib.auth.models import Group
 from django.db.models import Q
@@ -30,7 +31,7 @@ def check_approvers(names: Collection[str], *, workspace: Workspace) -> set[str]
 
 
 def resolve_approvers(
-    names: Iterable[str], *, workspace_id: object, only_active: bool = False
+    names: Iterable[str], *, workspace_id: UUID, only_active: bool = False
 ) -> dict[str, Approver]:
     """Return whom each of ``names`` stands for; those that stand for nobody are left out."""
     wanted = set(names)
@@ -44,7 +45,7 @@ def resolve_approvers(
     return found
 
 
-def _groups(names: set[str], workspace_id: object, *, only_active: bool) -> dict[str, Approver]:
+def _groups(names: set[str], workspace_id: UUID, *, only_active: bool) -> dict[str, Approver]:
     asked = {name.removeprefix("group:") for name in names if name.startswith("group:")}
     if not asked:
         return {}
@@ -56,7 +57,7 @@ def _groups(names: set[str], workspace_id: object, *, only_active: bool) -> dict
     return {f"group:{group.name}": Approver(group_id=group.pk) for group in groups}
 
 
-def _users(names: set[str], workspace_id: object, *, only_active: bool) -> dict[str, Approver]:
+def _users(names: set[str], workspace_id: UUID, *, only_active: bool) -> dict[str, Approver]:
     if not names:
         return {}
     ids = {int(name) for name in names if name.isascii() and name.isdecimal() and len(name) < 19}

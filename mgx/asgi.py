@@ -1,6 +1,7 @@
 """What a web server runs: ``uvicorn mgx.asgi:application``."""
 
 import os
+from typing import cast
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
@@ -8,9 +9,9 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mgx.settings")
 http = get_asgi_application()
 
-from mgx.middleware import BodyLimit  # noqa: E402
+from mgx.middleware import Application, BodyLimit  # noqa: E402
 from workflows.live.routing import websocket_urlpatterns  # noqa: E402  (needs the apps)
 
 application = ProtocolTypeRouter(
-    {"http": BodyLimit(http), "websocket": URLRouter(websocket_urlpatterns)}
+    {"http": BodyLimit(cast(Application, http)), "websocket": URLRouter(websocket_urlpatterns)}
 )

@@ -57,7 +57,7 @@ def insert_objects(objects: Sequence[Model]) -> None:
         return
     model = type(objects[0])
     fields = model._meta.concrete_fields
-    columns = [Column(field.column, _TYPES[_storage(field)]) for field in fields]
+    columns = [Column(str(field.column), _TYPES[_storage(field)]) for field in fields]
     rows = [[field.pre_save(item, add=True) for field in fields] for item in objects]
     for index, column in enumerate(columns):
         if column.type == "jsonb":

@@ -80,8 +80,8 @@ def decide_many(
     """Record several decisions in one transaction; return a result or a refusal for each."""
     results: dict[int, DecisionResult | MgxError] = {}
     for index, decision in enumerate(decisions):
-        if (refusal := _malformed(decision)) is not None:
-            results[index] = refusal
+        if (mistake := _malformed(decision)) is not None:
+            results[index] = mistake
     with transaction.atomic():
         ids = {d.approval_id for index, d in enumerate(decisions) if index not in results}
         now = database_now()

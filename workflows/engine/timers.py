@@ -23,8 +23,10 @@ class TimerHandler(Protocol):
 
 
 def next_due() -> datetime | None:
-    """Return when the next timer is due."""
-    return as_moment(select("SELECT min(due_at) FROM workflows_timer")[0][0])
+    """Return when the next timer is due that this installation knows how to fire."""
+    kinds = list(settings.TIMER_HANDLERS)
+    rows = select("SELECT min(due_at) FROM workflows_timer WHERE kind = ANY(%s)", kinds)
+    return as_moment(rows[0][0])
 
 
 def fire_due(now: datetime) -> list[EventDraft]:

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from workflows.core.definition import Step
+from workflows.core.definition import AnyStep
 from workflows.core.outcomes import Failed, Outcome
 from workflows.events import EventDraft
 
@@ -36,7 +36,7 @@ class StepContext:
     workflow_name: str
     run_number: int
     started_by_id: int | None
-    step: Step
+    step: AnyStep
     attempt: int
     revision: int
     inputs: dict[str, Any]

@@ -3,7 +3,9 @@
 SQLite has one writer at a time, and whoever waits for it asks again after growing pauses: beside
 a process that writes all the time, others starve for seconds. Here a writer first takes an
 advisory lock (flock) on a file beside the database, and the system hands that on at once to who
-has waited longest. Correctness does not depend on it: SQLite's own lock is taken as ever.
+has waited longest. Correctness does not depend on it: SQLite's own lock is taken as ever. The
+hooks that it overrides (``_commit`` and the like) are Django's own seams for its backends, which
+the stubs leave out.
 """
 
 import fcntl
@@ -66,26 +68,26 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _start_transaction_under_autocommit(self) -> None:
         self._queue_up()
         try:
-            super()._start_transaction_under_autocommit()
+            super()._start_transaction_under_autocommit()  # type: ignore[misc]
         except BaseException:
             self._leave_queue()
             raise
 
     def _commit(self) -> None:
         try:
-            super()._commit()
+            super()._commit()  # type: ignore[misc]
         finally:
             self._leave_queue()
 
     def _rollback(self) -> None:
         try:
-            super()._rollback()
+            super()._rollback()  # type: ignore[misc]
         finally:
             self._leave_queue()
 
     def _close(self) -> None:
         try:
-            super()._close()
+            super()._close()  # type: ignore[misc]
         finally:
             if self._queue is not None:
                 os.close(self._queue)
