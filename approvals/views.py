@@ -18,7 +18,7 @@ from approvals.pages.review import ReviewPage, read_review
 from approvals.services.decisions import Decision, decide, decide_many
 from approvals.services.requests import comment
 from workflows.clock import database_now
-from workflows.errors import InvalidInput, MgxError, NotVisible
+from workflows.errors import InvalidInput, MgxError, NotPermitted, NotVisible
 from workflows.pages import PageRequest, answer, enter_workspace, page
 
 INBOX_REGIONS: Final = {
@@ -39,6 +39,7 @@ _RECORDED: Final = {
     "rejected": "Rejected.",
     "request_changes": "Changes requested.",
 }
+_REFUSED: Final[dict[type[MgxError], int]] = {InvalidInput: 400, NotPermitted: 403, MgxError: 409}
 #: Where the session keeps which requests its reader has opened, and how many at most.
 OPENED: Final = "opened_requests"
 OPENED_AT_MOST: Final = 300
@@ -109,7 +110,7 @@ def _decide(request: PageRequest, approval: WorkflowStepApproval) -> HttpRespons
         approval = _approval(request, approval.pk)
         field, words = explain(refusal, approval, form.outcome)
         form.errors[field] = words
-        status = 400 if isinstance(refusal, InvalidInput) else 409
+        status = next(s for kind, s in _REFUSED.items() if isinstance(refusal, kind))
         return _answer_request(request, approval, form, status=status)
     follows = "Nothing changed: you had decided this before." if result.repeated else ""
     title = result.approval.title

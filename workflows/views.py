@@ -15,7 +15,7 @@ from workflows.clock import database_now
 from workflows.core.states import ExecutionStatus
 from workflows.errors import Conflict, InvalidInput, StaleRevision
 from workflows.models import Role, Workflow, WorkflowExecution
-from workflows.pages import PageRequest, answer, enter_workspace, page, take_page
+from workflows.pages import PageRequest, answer, enter_workspace, page, read_words, take_page
 from workflows.pages.execution import ExecutionPage
 from workflows.pages.workflow import WorkflowPage
 from workflows.services.definitions import publish
@@ -85,7 +85,7 @@ def cancel(request: PageRequest, execution_id: UUID) -> HttpResponse:
 @page
 def workflows(request: PageRequest) -> HttpResponse:
     """The workflows of the workspace."""
-    words = request.GET.get("q", "").strip()
+    words = read_words(request.GET.get("q"))
     found = _workflows(request).select_related("published_version", "project")
     found = found.defer("published_version__definition").order_by("name")
     if words:
@@ -94,6 +94,7 @@ def workflows(request: PageRequest) -> HttpResponse:
         "place": "workflows",
         "listing": take_page(found, request.GET.get("page")),
         "is_filtered": bool(words),
+        **_rights(request),
     }
     regions = {"workflows": "workflows/workflows/list.html"}
     return answer(request, "workflows/workflows.html", context, regions=regions)
@@ -191,7 +192,7 @@ def _filtered_executions(request: PageRequest) -> QuerySet[WorkflowExecution]:
         .defer("input_variables", "output_data")
         .order_by("-created_at")
     )
-    words = request.GET.get("q", "").strip()
+    words = read_words(request.GET.get("q"))
     if (number := _number(words)) is not None:
         found = found.filter(number=number)
     elif words:

@@ -67,7 +67,7 @@ class Following:
         self.next_steps = [
             step for step in steps.values() if self.gate in (step.get("depends_on_steps") or ())
         ]
-        self._ready = [
+        self.ready_steps = [
             step
             for step in self.next_steps
             if all(name == self.gate or name in done for name in step["depends_on_steps"])
@@ -100,7 +100,7 @@ class Following:
             return SafeString("The answer is recorded, and whoever asked goes on with it.")
         if not self.next_steps:
             return format_html("<code>{}</code> completes. No step waits for it.", self.gate)
-        if not self._ready:
+        if not self.ready_steps:
             return format_html(
                 "{} {} once the other steps before {} have ended.",
                 _names(self.next_steps),
@@ -112,14 +112,14 @@ class Following:
             " <code>{}</code>: {}.",
             (
                 (step["name"], shorten(step["description"], 300).rstrip("."))
-                for step in self._ready
+                for step in self.ready_steps
                 if step.get("description")
             ),
         )
         return format_html(
             "{} {} at once with exactly the content below.{}",
-            _names(self._ready),
-            _verb(self._ready, "starts", "start"),
+            _names(self.ready_steps),
+            _verb(self.ready_steps, "starts", "start"),
             described,
         )
 

@@ -18,7 +18,7 @@ from approvals.models import Risk, WorkflowStepApproval
 from approvals.pages.following import Following, Silence, silence_of
 from approvals.pages.people import say_needed
 from workflows.models import Project, Timer, Workflow, WorkflowVersion
-from workflows.pages import Listing, Reader, take_page
+from workflows.pages import Listing, Reader, read_words, take_page
 
 TABS: Final = {"": "Waiting for you", "others": "Waiting for others", "decided": "Decided"}
 SHOWN_AT_MOST: Final = 100
@@ -206,8 +206,8 @@ class Inbox:
 
     def _filter(self, found: Any) -> Any:
         asked = self.asked
-        if words := asked.get("q", "").strip():
-            found = found.filter(title__icontains=words.replace("\0", ""))
+        if words := read_words(asked.get("q")):
+            found = found.filter(title__icontains=words)
         if workflow_id := _identifier(asked.get("workflow")):
             found = found.filter(workflow_execution__workflow_id=workflow_id)
         if project_id := _identifier(asked.get("project")):

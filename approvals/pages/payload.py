@@ -74,10 +74,13 @@ class _Renderer:
         return _scalar(value)
 
     def _object(self, value: Mapping[str, Any], depth: int) -> SafeString:
-        """Short values as pairs; where an object holds more than that, a part for each of them."""
+        """Short values as pairs, then a part for each larger one.
+
+        Their order says nothing: what is stored is sorted by key.
+        """
         if not value:
             return SafeString('<span class="muted">empty</span>')
-        first = self._first(value.items())
+        first = sorted(self._first(value.items()), key=lambda item: _is_large(item[1]))
         parts = []
         for is_large, group in groupby(first, lambda item: _is_large(item[1])):
             rows = [(key, self.value(inner, depth + 1)) for key, inner in group]

@@ -146,7 +146,7 @@ class RequestPage:
         label = step.word
         if is_gate and self.is_open:
             label = "Waiting for you" if self.may_decide else "Waiting"
-        elif step.row is None and any(s["name"] == name for s in self.following.next_steps):
+        elif step.row is None and any(s["name"] == name for s in self.following.ready_steps):
             label = "Starts next" if self.is_open else step.word
         return Node(
             name=name,

@@ -4,7 +4,7 @@ The modules beside this one gather what a page shows; `views.py` only asks them.
 """
 
 from workflows.pages.answers import answer, refuse_as_page
-from workflows.pages.listing import Listing, take_page
+from workflows.pages.listing import Listing, read_words, take_page
 from workflows.pages.reader import PageRequest, Reader, enter_workspace, page
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "answer",
     "enter_workspace",
     "page",
+    "read_words",
     "refuse_as_page",
     "take_page",
 ]

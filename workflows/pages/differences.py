@@ -32,7 +32,7 @@ class Difference:
 
 def find_differences(before: Any, after: Any) -> list[Difference]:
     """Compare two JSON values place by place, at most `MOST_DIFFERENCES` of them."""
-    found = []
+    found: list[Difference] = []
     for path, old, new in _walk(before, after, ()):
         if len(found) == MOST_DIFFERENCES:
             break

@@ -11,6 +11,7 @@ T = TypeVar("T", bound=Model)
 
 #: The database walks over what a page skips; a filter leads further than the ten-thousandth row.
 LAST_PAGE = 200
+LONGEST_WORDS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class Listing(Generic[T]):
     number: int
     previous: int
     next: int
+
+
+def read_words(text: str | None) -> str:
+    """The words that somebody searches for; PostgreSQL knows no NUL."""
+    return (text or "").replace("\0", "").strip()[:LONGEST_WORDS]
 
 
 def take_page(rows: QuerySet[T], number: str | None, size: int = 50) -> Listing[T]:

@@ -135,7 +135,7 @@ def _time(moment: datetime | None, style: str, *, is_first: bool = False) -> Saf
     if moment is None:
         return "—"
     local, now = timezone.localtime(moment), timezone.now()
-    zone = " UTC" if local.tzinfo is UTC else ""
+    zone = " UTC" if timezone.get_current_timezone_name() == "UTC" else ""
     full = f"{say_moment(local, now)}{zone}"
     words = {
         "long": full,

@@ -1,0 +1,309 @@
+"""The inbox: what waits for the reader, for others, and what was decided."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from approvals.models import Door
+from approvals.services.decisions import Decision, decide
+from workflows.models import Event, EventStream, Membership, Project
+from workflows.services.definitions import create_workflow
+
+pytestmark = pytest.mark.django_db
+
+
+def titles(answer):
+    found = re.findall(r'data-row-link href="[^"]*">([^<]*)</a>', answer.content.decode())
+    return [title.replace("&amp;", "&") for title in found]
+
+
+def groups(answer):
+    return re.findall(r'class="inbox-group">([^<]*) <span>(\d+)</span>', answer.content.decode())
+
+
+def region(client, name, url="/approvals/", **query):
+    return client.get(url, query, headers={"X-MGX-Region": name})
+
+
+class TestWhoSeesWhat:
+    def test_it_asks_to_sign_in_and_comes_back(self, client, db):
+        answer = client.get("/approvals/?tab=others")
+        assert answer.status_code == 302
+        assert answer["Location"].endswith("?next=/approvals/%3Ftab%3Dothers")
+
+    @pytest.mark.parametrize("url", ["/", "/approvals/"])
+    def test_what_waits_for_me_is_there(self, approver, ask, url):
+        ask("Deploy it")
+        answer = approver.get(url)
+        assert titles(answer) == ["Deploy it"]
+        assert "1 request waits, for your approval" not in answer.content.decode()
+        assert "1 request waits for your approval" in answer.content.decode()
+
+    def test_what_others_must_decide_is_on_their_tab(self, client_for, ask):
+        ask("Only for the approver", required_approvers=["user123"])
+        assert titles(client_for("editor").get("/approvals/")) == []
+        answer = client_for("editor").get("/approvals/?tab=others")
+        assert titles(answer) == ["Only for the approver"]
+
+    def test_what_was_decided_is_on_its_tab_with_who_and_what(self, approver, ask, users):
+        approval = ask("Deploy it")
+        decide(Decision(approval.pk, "rejected", "No."), user=users["approver"], door=Door.PAGE)
+        assert titles(approver.get("/approvals/")) == []
+        answer = approver.get("/approvals/?tab=decided")
+        assert titles(answer) == ["Deploy it"]
+        assert "Rejected" in answer.content.decode()
+        assert groups(answer) == [("Today", "1")]
+
+    def test_another_workspace_is_not_seen(self, client, ask, outsider):
+        ask("Deploy it")
+        client.force_login(outsider, "django.contrib.auth.backends.ModelBackend")
+        for tab in ("", "others", "decided"):
+            assert titles(client.get("/approvals/", {"tab": tab})) == []
+
+    def test_one_workspace_is_shown_at_a_time_and_remembered(
+        self, approver, ask, users, other_workspace
+    ):
+        ask("Deploy it")
+        Membership.objects.create(
+            workspace=other_workspace, user=users["approver"], role="approver"
+        )
+        assert titles(approver.get("/approvals/?workspace=globex")) == []
+        assert titles(approver.get("/approvals/")) == []
+        assert titles(approver.get("/approvals/?workspace=acme")) == ["Deploy it"]
+        assert titles(approver.get("/approvals/?workspace=initech")) == ["Deploy it"]
+
+    def test_whoever_belongs_nowhere_is_told_so(self, client, make_member):
+        client.force_login(make_member("nobody"), "django.contrib.auth.backends.ModelBackend")
+        assert "You belong to no workspace yet" in client.get("/approvals/").content.decode()
+
+    def test_an_empty_inbox_says_what_comes(self, approver, ask):
+        ask(required_approvers=["editor"])
+        page = approver.get("/approvals/").content.decode()
+        assert "Nothing waits for your approval" in page
+        assert "1 request waits for other people." in page
+
+
+class TestRows:
+    def test_they_stand_by_deadline(self, approver, ask):
+        ask("Later", expires_after_seconds=5 * 86_400)
+        ask("No end", expires_after_seconds=None)
+        ask("Soon", expires_after_seconds=1_800)
+        ask("By itself", auto_approve_after_seconds=600)
+        answer = approver.get("/approvals/")
+        assert titles(answer) == ["By itself", "Soon", "Later", "No end"]
+        assert groups(answer) == [("Within the hour", "2"), ("Later", "2")]
+
+    def test_they_say_what_approval_starts_and_what_silence_does(self, approver, ask):
+        ask(auto_approve_after_seconds=600)
+        page = approver.get("/approvals/").content.decode()
+        assert "<code>execute_plan</code>" in page
+        assert "approves itself" in page
+
+    def test_they_say_who_is_still_needed(self, approver, ask):
+        ask(required_approvers=["editor", "user123"])
+        assert "You or editor" in approver.get("/approvals/").content.decode()
+
+    def test_a_title_is_text(self, approver, ask):
+        ask('<script>alert("x")</script>')
+        page = approver.get("/approvals/").content.decode()
+        assert "<script>alert" not in page
+        assert "&lt;script&gt;alert" in page
+
+    def test_the_number_of_queries_does_not_grow(self, approver, ask):
+        for index in range(2):
+            ask(f"Deploy {index}", required_approvers=["user123"])
+        approver.get("/approvals/")
+        with CaptureQueriesContext(
+            connection,
+        ) as few:
+            approver.get("/approvals/")
+        for index in range(8):
+            ask(f"Deploy more {index}", required_approvers=["user123", "editor"])
+        with CaptureQueriesContext(connection) as many:
+            assert len(titles(approver.get("/approvals/"))) == 10
+        assert len(many) == len(few)
+
+
+class TestFilters:
+    def test_by_words_workflow_project_risk_and_deadline(
+        self, approver, ask, workspace, users, agents, example_definition
+    ):
+        project = Project.objects.create(workspace=workspace, name="Web", slug="web")
+        other = create_workflow(
+            workspace=workspace,
+            document={**example_definition, "name": "Other"},
+            user=users["editor"],
+            project=project,
+        )
+        ask("Deploy it", risk="high", expires_after_seconds=1_000)
+        ask("Refund it", of=other, expires_after_seconds=5 * 86_400)
+
+        def found(**query):
+            return titles(approver.get("/approvals/", query))
+
+        assert found(q="refund") == ["Refund it"]
+        assert found(workflow=other.pk) == ["Refund it"]
+        assert found(project=project.pk) == ["Refund it"]
+        assert found(risk="high") == ["Deploy it"]
+        assert found(deadline="hour") == ["Deploy it"]
+        assert found(deadline="week") == ["Deploy it", "Refund it"]
+        assert found(asked="hour", q="it") == ["Deploy it", "Refund it"]
+
+    def test_the_address_keeps_them(self, approver, ask, workflow):
+        ask()
+        page = approver.get("/approvals/", {"q": "plan", "workflow": workflow.pk}).content.decode()
+        assert 'name="q" value="plan"' in page
+        assert f'<option value="{workflow.pk}" selected>' in page
+
+    def test_nothing_found_says_so_and_leads_back(self, approver, ask):
+        ask()
+        assert "No request matches" in approver.get("/approvals/?q=zebra").content.decode()
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            {"q": "%_\x00'"},
+            {"workflow": "../"},
+            {"project": "' OR 1=1"},
+            {"tab": "everything"},
+            {"page": "-1"},
+            {"page": "999999999999999999999"},
+            {"page": "٣"},
+            {"since": "yesterday"},
+            {"since": "2025-13-45T00:00:00Z"},
+            {"shown": "a,b,c"},
+            {"deadline": "never", "asked": "never", "risk": "none"},
+        ],
+    )
+    def test_nonsense_is_ignored(self, approver, ask, query):
+        ask()
+        assert approver.get("/approvals/", query).status_code == 200
+
+    def test_a_long_list_comes_in_pages(self, approver, users, workspace):
+        from approvals.services.requests import Request, open_requests
+
+        requests = [Request(workspace_id=workspace.pk, title=f"R{i}") for i in range(51)]
+        open_requests(requests, timezone.now())
+        first = approver.get("/approvals/")
+        assert len(titles(first)) == 50
+        assert 'rel="next"' in first.content.decode()
+        assert len(titles(approver.get("/approvals/?page=2"))) == 1
+
+
+class TestLiveRegions:
+    def test_the_page_knows_its_stream_and_the_last_event(self, approver, ask, workspace):
+        ask()
+        seq = EventStream.objects.get(workspace=workspace).last_seq
+        assert seq == Event.objects.count()
+        page = approver.get("/approvals/").content.decode()
+        assert f'data-live-url="/ws/events/?workspace=acme" data-live-after="{seq}"' in page
+
+    def test_only_the_regions_asked_for_are_rendered(self, approver, ask):
+        ask()
+        answer = region(approver, "waiting,inbox-head")
+        page = answer.content.decode()
+        assert "<html" not in page
+        assert 'data-live-region="waiting"' in page
+        assert 'data-live-region="inbox-head"' in page
+        assert 'data-live-region="requests"' not in page
+        assert "X-MGX-Region" in answer["Vary"]
+
+    def test_an_unknown_region_is_the_whole_page(self, approver, ask):
+        assert "<html" in region(approver, "nothing").content.decode()
+
+    def test_a_decided_row_stays_grey_where_it_is(self, approver, ask, users):
+        first, second = ask("First"), ask("Second")
+        decide(Decision(first.pk, "approved"), user=users["approver"], door=Door.API)
+        answer = region(approver, "requests", shown=f"{first.pk},{second.pk}")
+        assert titles(answer) == ["First", "Second"]
+        assert re.search(
+            rf'is-decided" id="request-{first.pk}"[^>]*data-decided', str(answer.content)
+        )
+
+    def test_new_requests_wait_behind_a_link(self, approver, ask):
+        old = ask("Old")
+        since = (timezone.now() - timedelta(seconds=30)).isoformat()
+        ask("New", ago=0)
+        ask("Newer", ago=0)
+        answer = region(approver, "requests", shown=str(old.pk), since=since)
+        assert titles(answer) == ["Old"]
+        assert "Show 2 new requests" in answer.content.decode()
+
+    def test_an_empty_list_shows_what_comes_at_once(self, approver, ask):
+        ask("New", ago=0)
+        answer = region(approver, "requests", shown="", since=timezone.now().isoformat())
+        assert titles(answer) == ["New"]
+
+    def test_foreign_rows_cannot_be_kept(self, client, ask, outsider):
+        approval = ask()
+        client.force_login(outsider, "django.contrib.auth.backends.ModelBackend")
+        assert titles(region(client, "requests", shown=str(approval.pk))) == []
+
+    def test_the_count_is_in_the_title_and_the_navigation(self, approver, ask):
+        ask()
+        ask()
+        page = approver.get("/approvals/").content.decode()
+        assert "<title>(2) Inbox · MGX</title>" in page
+        assert "data-title-count>2</span>" in page
+
+
+class TestSeveralAtOnce:
+    def test_the_review_shows_each_and_what_was_not_opened(self, approver, ask):
+        first, second = ask("First"), ask("Second")
+        approver.get(f"/approvals/{first.pk}/")
+        query = {"id": [first.pk, second.pk], "outcome": "approved"}
+        page = approver.get("/approvals/review/", query).content.decode()
+        assert "Approve 2 requests" in page
+        assert "You have not opened one of them." in page
+        assert page.count("You have not opened this one") == 1
+
+    def test_each_gets_a_decision_and_a_result_of_its_own(self, approver, ask, users):
+        first, second = ask("First"), ask("Second")
+        decide(Decision(second.pk, "rejected", "No."), user=users["admin"], door=Door.API)
+        answer = approver.post("/approvals/review/", form("approved", first, second))
+        page = answer.content.decode()
+        first.refresh_from_db()
+        assert first.status == "approved"
+        assert first.decisions.get().user == users["approver"]
+        assert "admin rejected this" in page
+        assert "Your decision was not recorded." in page
+
+    def test_changes_need_a_comment(self, approver, ask):
+        approval = ask()
+        answer = approver.post("/approvals/review/", form("request_changes", approval))
+        assert answer.status_code == 400
+        assert "Write what should change." in answer.content.decode()
+        approval.refresh_from_db()
+        assert approval.status == "pending"
+
+    def test_what_changed_meanwhile_is_not_decided(self, approver, ask):
+        approval = ask()
+        sent = form("approved", approval)
+        sent["seal"] = [f"{approval.pk}:1:{'0' * 64}"]
+        assert "The content changed" in approver.post("/approvals/review/", sent).content.decode()
+        approval.refresh_from_db()
+        assert approval.status == "pending"
+
+    def test_without_a_seal_nothing_is_decided(self, approver, ask):
+        approval = ask()
+        approver.post("/approvals/review/", {"id": [approval.pk], "outcome": "approved"})
+        approval.refresh_from_db()
+        assert approval.status == "pending"
+
+    @pytest.mark.parametrize("query", ["", "?id=x&outcome=approved", "?outcome=sudo"])
+    def test_nothing_selected_leads_back(self, approver, ask, query):
+        page = approver.get(f"/approvals/review/{query}").content.decode()
+        assert "Nothing is selected" in page
+
+
+def form(outcome, *approvals, feedback=""):
+    return {
+        "outcome": outcome,
+        "feedback": feedback,
+        "id": [approval.pk for approval in approvals],
+        "seal": [f"{each.pk}:{each.revision}:{each.digest}" for each in approvals],
+    }
