@@ -15,7 +15,7 @@ RULES: tuple[str, ...] = TriggerRule.__args__  # type: ignore[attr-defined]
 
 # How the two steps before ended: s(uccess), f(ailure), (s)k(ip), - still open. Each rule then
 # R(uns), waits (.), or is skipped: upstream F(ailed), upstream s(K)ipped, rule N(ot met).
-ENDINGS = "--  s-  f-  k-  ss  sf  sk  ff  fk  kk".split()
+ENDINGS = ["--", "s-", "f-", "k-", "ss", "sf", "sk", "ff", "fk", "kk"]
 TABLE = {
     "all_success": ".   .   F   K   R   F   K   F   F   K",
     "all_done": ".   .   .   .   R   R   R   R   R   R",
