@@ -1,1 +1,193 @@
-"""System checks: what an installation must have before it is trusted with decisions."""
+"""System checks: what an installation must have before it is trusted with decisions.
+
+``manage.py check --database default`` runs all of them; so do ``migrate`` and ``up``.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connections
+from django.utils.module_loading import import_string
+
+_OLDEST_SQLITE = (3, 37)
+_OLDEST_POSTGRESQL = 14
+_SHORTEST_KEY = 50
+_FEWEST_CHARACTERS = 5
+
+
+@register()
+def check_step_handlers(**_: Any) -> list[CheckMessage]:
+    """Every dotted name that plugs something into the engine must lead somewhere."""
+    found: list[CheckMessage] = []
+    for setting in ("STEP_HANDLERS", "TIMER_HANDLERS", "REFERENCE_CHECKS"):
+        for key, path in getattr(settings, setting).items():
+            try:
+                import_string(path)
+            except ImportError as error:
+                hint = f"Correct {setting}[{key!r}], or the module that it names: {error}"
+                message = f"{setting} names {path}, which cannot be imported."
+                found.append(Error(message, hint=hint, id="mgx.E001"))
+    return found
+
+
+@register()
+def check_engine_settings(**_: Any) -> list[CheckMessage]:
+    """Leases must outlive heartbeats, or every driver loses its work to the next one."""
+    if settings.MGX_HEARTBEAT_SECONDS * 2 <= settings.MGX_LEASE_SECONDS:
+        return []
+    return [
+        Error(
+            "MGX_LEASE_SECONDS is less than two heartbeats.",
+            hint="Raise MGX_LEASE_SECONDS, or lower MGX_HEARTBEAT_SECONDS to a third of it.",
+            id="mgx.E002",
+        )
+    ]
+
+
+@register()
+def check_queue_settings(**_: Any) -> list[CheckMessage]:
+    """A task that may run longer than ``retry`` is handed out again while it runs."""
+    queue = settings.Q_CLUSTER
+    if queue["timeout"] < queue["retry"]:
+        return []
+    return [
+        Error(
+            "A queued task may run for longer than the queue waits to run it again.",
+            hint="Make Q_CLUSTER['retry'] greater than Q_CLUSTER['timeout'].",
+            id="mgx.E003",
+        )
+    ]
+
+
+@register(Tags.security)
+def check_secret_key(**_: Any) -> list[CheckMessage]:
+    """The key signs sessions and queued tasks: whoever guesses it can run code."""
+    key = settings.SECRET_KEY
+    if len(key) >= _SHORTEST_KEY and len(set(key)) >= _FEWEST_CHARACTERS:
+        return []
+    return [
+        Error(
+            f"SECRET_KEY is weak: it has {len(key)} characters, {len(set(key))} different ones.",
+            hint=f"Use at least {_SHORTEST_KEY} random ones: "
+            "python -c 'import secrets; print(secrets.token_urlsafe(50))'",
+            id="mgx.E004",
+        )
+    ]
+
+
+@register(Tags.security)
+def check_exposure(**_: Any) -> list[CheckMessage]:
+    """What other machines can reach must not be set up like a desk."""
+    hosts = settings.ALLOWED_HOSTS
+    found: list[CheckMessage] = []
+    if "*" in hosts:
+        found.append(
+            Error(
+                "ALLOWED_HOSTS accepts every host name.",
+                hint="Name the hosts under which MGX is reached; links and the origin check of "
+                "WebSockets rely on them.",
+                id="mgx.E005",
+            )
+        )
+    public = [host for host in hosts if not is_loopback(host)]
+    if public and settings.DEBUG:
+        found.append(
+            Error(
+                f"DEBUG is on while {', '.join(public)} can be reached from elsewhere.",
+                hint="Unset DEBUG: its error pages show settings and variables.",
+                id="mgx.E006",
+            )
+        )
+    if public and not settings.SESSION_COOKIE_SECURE:
+        found.append(
+            Warning(
+                f"{', '.join(public)} is served without HTTPS.",
+                hint="Put MGX behind TLS and set MGX_HTTPS=on: cookies and redirects follow.",
+                id="mgx.W001",
+            )
+        )
+    return found
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach ``host``."""
+    return host in ("127.0.0.1", "[::1]", "localhost") or host.endswith(".localhost")
+
+
+@register(Tags.database)
+def check_databases(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """A decision that was answered 200 must survive a power cut, on a database that can."""
+    found: list[CheckMessage] = []
+    for alias in databases or ():
+        connection = connections[alias]
+        if connection.vendor == "sqlite":
+            found += _check_sqlite(connection)
+        elif connection.vendor == "postgresql":
+            found += _check_postgresql(connection)
+        else:
+            message = f"MGX does not run on {connection.vendor}."
+            hint = "Set DATABASE_URL to a PostgreSQL or SQLite database."
+            found.append(Error(message, hint=hint, id="mgx.E010"))
+    return found
+
+
+def _check_sqlite(connection: Any) -> Iterable[CheckMessage]:
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        yield Error(
+            f"SQLite {sqlite3.sqlite_version} is too old.",
+            hint="MGX needs 3.37 or newer (RETURNING, PRAGMA data_version over WAL): use a newer "
+            "Python build, or PostgreSQL.",
+            id="mgx.E011",
+        )
+    if connection.settings_dict["OPTIONS"].get("transaction_mode") != "IMMEDIATE":
+        yield Error(
+            "SQLite's transactions are not immediate.",
+            hint='Set OPTIONS["transaction_mode"] = "IMMEDIATE": others fail as soon as two '
+            "processes write.",
+            id="mgx.E012",
+        )
+    synchronous = _ask(connection, "PRAGMA synchronous")
+    if synchronous is not None and int(synchronous) < 2:
+        yield Error(
+            "SQLite does not wait for the disk.",
+            hint="Set PRAGMA synchronous=FULL in OPTIONS['init_command'].",
+            id="mgx.E013",
+        )
+
+
+def _check_postgresql(connection: Any) -> Iterable[CheckMessage]:
+    version = _ask(connection, "SHOW server_version_num")
+    if version is None:
+        yield Error(
+            "PostgreSQL cannot be reached.",
+            hint="Is it running, and does DATABASE_URL name it with the right user and password?",
+            id="mgx.E014",
+        )
+        return
+    if int(version) // 10_000 < _OLDEST_POSTGRESQL:
+        yield Error(
+            f"PostgreSQL {int(version) // 10_000} is too old.",
+            hint=f"MGX needs PostgreSQL {_OLDEST_POSTGRESQL} or newer.",
+            id="mgx.E015",
+        )
+    for setting in ("synchronous_commit", "fsync"):
+        if _ask(connection, f"SHOW {setting}") == "off":
+            yield Error(
+                f"PostgreSQL runs with {setting} = off: it forgets decisions when it crashes.",
+                hint=f"Set {setting} = on, in its configuration and for this user and database.",
+                id="mgx.E016",
+            )
+
+
+def _ask(connection: Any, statement: str) -> Any:
+    """Return the one value that ``statement`` asks for, None where nobody answers."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchone()[0]
+    except (DatabaseError, ImproperlyConfigured):
+        return None

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.contrib.auth.hashers import make_password
 
 from agents.models import AgentDefinition, AgentInstance, AgentType
+from mgx.checks import is_loopback
 from workflows.models import Membership, Role, User, Workflow, WorkflowExecution, Workspace
 from workflows.services.access import SCOPES, create_workspace, find_token, issue_token
 from workflows.services.definitions import create_workflow
@@ -82,7 +83,7 @@ class Demo:
 
 def why_not_here() -> str:
     """Return why this installation must not have users with known passwords, "" if it may."""
-    foreign = [host for host in settings.ALLOWED_HOSTS if not _is_loopback(host)]
+    foreign = [host for host in settings.ALLOWED_HOSTS if not is_loopback(host)]
     if foreign:
         return f"ALLOWED_HOSTS has {', '.join(foreign)}: others than this machine can reach it"
     if settings.SECURE_SSL_REDIRECT:
@@ -167,10 +168,6 @@ def _make_execution(workflow: Workflow) -> WorkflowExecution:
 
 def _user(role: str) -> User:
     return User.objects.get(username=USERNAMES[role])
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("127.0.0.1", "[::1]", "localhost") or host.endswith(".localhost")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ class Command(BaseCommand):
         "Runs web server and engine under one supervisor, which replaces whatever of it dies or "
         "hangs. Ctrl-C stops everything."
     )
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
