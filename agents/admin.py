@@ -163,7 +163,7 @@ class AgentReservationAdmin(ScopedAdmin):
         "released_at",
         "outcome",
     )
-    list_filter = (WorkspaceFilter, "outcome", "reserved_at")
+    list_filter = (WorkspaceFilter, "reserved_at")
     list_select_related = ("workspace", "agent_instance")
     search_fields = ("=step_execution_id", "agent_instance__name")
     ordering = ("-id",)

@@ -41,6 +41,8 @@ _FEEDBACK = forms.Textarea(attrs={"class": "vLargeTextField", "rows": 4})
 class DecisionForm(forms.Form):
     """What a person says to the request that they were shown."""
 
+    required_css_class = "required"
+
     outcome = forms.ChoiceField(
         label="Your decision",
         choices=[
@@ -132,7 +134,7 @@ class WorkflowStepApprovalAdmin(ScopedAdmin):
                     ("workspace", "project"),
                     ("of_run", "of_step", "requested_by"),
                     ("requested_at", "expires_at", "auto_approve_after_seconds"),
-                    "required_approvers",
+                    ("required_approvers", "prevent_self_approval"),
                     ("approved_by", "responded_at"),
                     "feedback",
                     ("revision_shown", "parent"),

@@ -11,9 +11,8 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from workflows.admin.display import json_block, link_to_id, related_lists
-from workflows.admin.filters import BoundedPaginator, WorkspaceFilter
+from workflows.admin.filters import BoundedPaginator, EventTypeFilter, WorkspaceFilter
 from workflows.admin.scope import ScopedAdmin, signed_in
-from workflows.events import EventType
 from workflows.models import (
     EngineDriver,
     Event,
@@ -22,19 +21,6 @@ from workflows.models import (
     WorkflowExecution,
     WorkflowStepExecution,
 )
-
-
-class EventTypeFilter(admin.SimpleListFilter):
-    """The types there are, without asking the table."""
-
-    title = "type"
-    parameter_name = "event_type"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(kind.value, kind.value.replace("_", " ")) for kind in EventType]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(event_type=self.value()) if self.value() else queryset
 
 
 @admin.register(Event)
@@ -129,7 +115,7 @@ class TimerAdmin(ScopedAdmin):
     """What is due when. A timer that has fired is gone."""
 
     list_display = ("kind", "due_at", "workspace", "subject_id")
-    list_filter = (WorkspaceFilter, "kind")
+    list_filter = (WorkspaceFilter,)
     list_select_related = ("workspace",)
     search_fields = ("=subject_id",)
     ordering = ("due_at", "id")

@@ -21,7 +21,7 @@ from workflows.admin.display import (
     related_lists,
     steps_table,
 )
-from workflows.admin.filters import BoundedPaginator, WorkspaceFilter
+from workflows.admin.filters import BoundedPaginator, StepTypeFilter, WorkspaceFilter
 from workflows.admin.scope import ScopedAdmin, signed_in
 from workflows.errors import MgxError
 from workflows.models import WorkflowExecution, WorkflowStepExecution
@@ -47,11 +47,10 @@ class WorkflowExecutionAdmin(ScopedAdmin):
         "workspace",
         "state",
         "started_by",
-        "started_through",
         "created_at",
         "duration",
     )
-    list_filter = (WorkspaceFilter, "status", "started_through", "created_at")
+    list_filter = (WorkspaceFilter, "status", "created_at")
     list_select_related = ("workflow", "workspace", "started_by")
     search_fields = ("workflow__name", "=id")
     search_help_text = "The name of a workflow, or the id of a run"
@@ -198,7 +197,7 @@ class WorkflowStepExecutionAdmin(ScopedAdmin):
         "attempts",
         "duration",
     )
-    list_filter = (WorkspaceFilter, "status", "step_type")
+    list_filter = (WorkspaceFilter, "status", StepTypeFilter)
     list_select_related = ("execution__workflow",)
     search_fields = ("name", "=id", "=execution__id")
     ordering = ("-id",)

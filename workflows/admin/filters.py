@@ -1,6 +1,6 @@
 """Filters and pages for lists that may be long: neither looks at every row."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.core.paginator import Paginator
@@ -9,6 +9,8 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 
 from workflows.admin.scope import roles_of, signed_in
+from workflows.core.definition import STEP_TYPES
+from workflows.events import EventType
 from workflows.models import Workspace
 
 if TYPE_CHECKING:
@@ -35,6 +37,32 @@ class WorkspaceFilter(admin.SimpleListFilter):
             return queryset
         ids = Workspace.objects.filter(slug=self.value()).values("id")
         return queryset.filter(**{f"{self._lookup}__in": ids})
+
+
+class KnownValuesFilter(admin.SimpleListFilter):
+    """The values that a column can have, without asking the table which of them it has."""
+
+    values: ClassVar[tuple[str, ...]] = ()
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, value.replace("_", " ")) for value in self.values]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is None:
+            return queryset
+        return queryset.filter(**{str(self.parameter_name): self.value()})
+
+
+class EventTypeFilter(KnownValuesFilter):
+    title = "type"
+    parameter_name = "event_type"
+    values = tuple(EventType)
+
+
+class StepTypeFilter(KnownValuesFilter):
+    title = "type"
+    parameter_name = "step_type"
+    values = STEP_TYPES
 
 
 class BoundedPaginator(AnyPaginator):

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
-from workflows.admin.scope import signed_in
+from workflows.admin.scope import is_signed_in, signed_in
 from workflows.models import ApiToken, Membership, User
 from workflows.services.access import revoke_token
 
@@ -40,7 +40,7 @@ class PersonAdmin(DjangoUserAdmin):
         return self.inlines if obj else ()
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return signed_in(request).is_superuser
+        return is_signed_in(request) and signed_in(request).is_superuser
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return signed_in(request).is_superuser
@@ -79,7 +79,7 @@ class ApiTokenAdmin(ModelAdmin):
         return tokens if user.is_superuser else tokens.filter(user=user)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return True
+        return is_signed_in(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return True

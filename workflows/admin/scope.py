@@ -30,6 +30,11 @@ def signed_in(request: HttpRequest) -> User:
     return request.user
 
 
+def is_signed_in(request: HttpRequest) -> bool:
+    """Tell whether there is a person at all: the sign-in page asks for permissions too."""
+    return isinstance(request.user, User)
+
+
 def roles_of(request: HttpRequest) -> dict[UUID, Role]:
     """Return the person's role in each of their workspaces, read once a request."""
     if request not in _roles:
@@ -67,7 +72,9 @@ class ScopedAdmin(ModelAdmin):
     workspace_lookup: ClassVar[str] = "workspace_id"
     edited_from: ClassVar[Role | None] = None
     superuser_edits: ClassVar[bool] = True
+    # Neither the numbers of all rows nor of those behind each filter: both read whole tables.
     show_full_result_count: ClassVar[bool] = False
+    show_facets = admin.ShowFacets.NEVER
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)
@@ -98,7 +105,7 @@ class ScopedAdmin(ModelAdmin):
         return has_role(request, lowest, self.workspace_id_of(row))
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
+        return is_signed_in(request) and self.has_view_permission(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return signed_in(request).is_superuser or self.may(request, Role.VIEWER, obj)

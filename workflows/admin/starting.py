@@ -14,6 +14,8 @@ _PREFIX = "variables"
 class StartForm(forms.Form):
     """One field a variable. What is left empty is left out, and so has its default."""
 
+    required_css_class = "required"
+
     def __init__(self, version: WorkflowVersion, data: Any = None) -> None:
         super().__init__(data, prefix=_PREFIX)
         self.variables: dict[str, dict[str, Any]] = {

@@ -32,7 +32,7 @@ def _values(form, names):
     data = {}
     for name in names:
         value = form[name].value()
-        if value not in (None, False):
+        if value is not None and value is not False:
             data[form.add_prefix(name)] = str(value)
     return data
 

@@ -10,7 +10,12 @@ from django.contrib.admin.models import LogEntry
 
 from workflows.core.documents import load_document
 from workflows.models import Membership, Project, User, Workflow, WorkflowExecution
-from workflows.services.definitions import draft_document, publish, replace_draft
+from workflows.services.definitions import (
+    create_workflow,
+    draft_document,
+    publish,
+    replace_draft,
+)
 from workflows.services.executions import start_execution
 
 pytestmark = pytest.mark.django_db
@@ -204,6 +209,17 @@ def test_workspaces_to_choose_are_those_one_edits(editor, workspace, other_works
     response = editor.post(add_page_of(Workflow), data)
     assert set(response.context["adminform"].form.errors) == {"workspace", "project"}
     assert not Workflow.objects.exists()
+
+
+def test_a_draft_of_many_steps_is_saved(editor, workspace, users, settings):
+    settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
+    step = {"step_type": "task", "config": {"task": "log", "inputs": {"message": "x"}}}
+    steps = [{**step, "name": f"s{number}"} for number in range(80)]
+    document = {"name": "Wide", "steps": steps}
+    workflow = create_workflow(workspace=workspace, document=document, user=users["editor"])
+    response = save(editor, workflow, steps__70__description="Changed")
+    assert is_saved(response), response.context["errors"].as_text()[:2000]
+    assert Workflow.objects.get().steps.get(name="s70").description == "Changed"
 
 
 def test_a_superuser_edits_as_a_member_only(superuser, workflow):

@@ -214,6 +214,31 @@ def test_a_member_who_is_not_staff_is_asked_to_sign_in(client_for):
     assert "/login/" in response["Location"]
 
 
+def test_staff_sign_in_at_the_admin(client, users):
+    User.objects.filter(username="editor").update(is_staff=True)
+    users["editor"].refresh_from_db()
+    users["editor"].set_password("correct horse")
+    users["editor"].save()
+    data = {"username": "editor", "password": "correct horse"}
+    response = client.post(reverse("admin:login"), data)
+    assert response.status_code == 302
+    assert client.get(list_of(Workflow)).status_code == 200
+
+
+def test_filters_narrow_a_list(superuser, rows):
+    event = rows[Event]
+    address = list_of(Event)
+    assert (
+        page_of(event) in superuser.get(f"{address}?event_type={event.event_type}").content.decode()
+    )
+    for query in ("event_type=agent_activity", "workspace=globex"):
+        assert page_of(event) not in superuser.get(f"{address}?{query}").content.decode()
+    steps = list_of(WorkflowStepExecution)
+    step = rows[WorkflowStepExecution]
+    assert page_of(step) in superuser.get(f"{steps}?step_type=agent").content.decode()
+    assert page_of(step) not in superuser.get(f"{steps}?step_type=task").content.decode()
+
+
 def test_tokens_are_shown_without_their_digest_and_to_their_owner_alone(staff, superuser, rows):
     token = rows[ApiToken]
     page = superuser.get(page_of(token)).content.decode()
