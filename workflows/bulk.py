@@ -117,9 +117,11 @@ def as_uuid(value: Any) -> UUID:
 
 def as_moment(value: Any) -> datetime | None:
     """Read a moment that ``select`` returned."""
-    if value is None or isinstance(value, datetime):
-        return value
-    return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    if value is None:
+        return None
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    # SQLite keeps UTC without saying so, and its driver reads the columns of a table itself.
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def use_prepared_statements() -> None:
