@@ -25,7 +25,7 @@ class Schema(ApiView, SpectacularJSONAPIView):
 
 
 @method_decorator(csp_update({"style-src": ["'self'", "'unsafe-inline'"]}), name="dispatch")
-class Docs(SpectacularSwaggerSplitView):
+class Docs(ApiView, SpectacularSwaggerSplitView):
     """The API to read and to try; Swagger UI writes styles into its page, so these are allowed."""
 
     permission_classes = []

@@ -1,12 +1,15 @@
 """What the API refuses, and how it says so."""
 
 import json
+import re
+import uuid
 
 import pytest
 from django.db import InterfaceError, OperationalError
 from django.test import Client
 from rest_framework.test import APIClient
 
+from mgx.api import urlpatterns
 from workflows.api import accounts
 from workflows.models import Workflow, WorkflowExecution
 
@@ -162,6 +165,14 @@ class TestAddresses:
             response = getattr(api("admin"), method)(f"/api/v1/{path}")
             problem(response, 405, "method_not_allowed")
             assert "GET" in response["Allow"]
+
+    def test_no_address_has_more_verbs_than_it_lists(self, api):
+        for pattern in urlpatterns[:-1]:
+            path = re.sub(r"<uuid:id>", str(uuid.uuid4()), str(pattern.pattern))
+            path = path.replace("<slug:slug>", "acme")
+            for method in ("OPTIONS", "TRACE", "PROPFIND"):
+                response = api("admin").generic(method, f"/api/v1/{path}", "{}")
+                assert response.status_code == 405, (method, path)
 
     def test_nothing_is_decided_by_get(self, api):
         path = NO_WORKFLOW.replace("workflows", "approvals")

@@ -40,6 +40,7 @@ class ApiView(GenericAPIView[Any]):
 
     permission_classes = [IsAuthenticated, HasScope]
     content_negotiation_class = OnlyFormat
+    metadata_class = None  # the schema describes the API; OPTIONS is a verb that it has not
     scopes: Mapping[str, str] = {}
     orderings: Mapping[str, str] = {}
 

@@ -26,6 +26,7 @@ _AFTER = OpenApiParameter(
 class EventSerializer(serializers.ModelSerializer[Event]):
     """One line of what happened."""
 
+    id = serializers.UUIDField()
     event_type = serializers.ChoiceField([kind.value for kind in EventType])
     workspace_id = serializers.UUIDField()
 
