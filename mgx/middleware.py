@@ -1,9 +1,12 @@
-"""What stands before Django: no body is taken in that will be refused for its length."""
+"""What stands before Django: a limit for bodies, and threads that are used again."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from asgiref.sync import ThreadSensitiveContext
 from django.conf import settings
+from django.db import connections
 from django.http import HttpRequest, HttpResponse
 
 from mgx.errors import problem_of
@@ -46,6 +49,35 @@ class BodyLimit:
         if received > limit:
             error = BodyTooLarge(f"The body is too long; at most {limit} bytes are read.")
             await _answer(problem_of(error, _request(scope)), send)
+
+
+class RequestThreads:
+    """An ASGI application whose requests run in threads that are kept, with their connections.
+
+    Django gives each request a new thread under ASGI, and so a new connection to the database,
+    whatever ``CONN_MAX_AGE`` says; the old one lives until it is collected as garbage.
+    """
+
+    def __init__(self, application: Application, *, kept: int = 16) -> None:
+        """``kept``: how many threads wait for the next request; more run when more are needed."""
+        self.application = application
+        self._kept = kept
+        self._idle: list[ThreadPoolExecutor] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.application(scope, receive, send)
+            return
+        thread = self._idle.pop() if self._idle else ThreadPoolExecutor(max_workers=1)
+        try:
+            async with ThreadSensitiveContext(executor=thread):
+                await self.application(scope, receive, send)
+        finally:
+            if len(self._idle) < self._kept:
+                self._idle.append(thread)
+            else:
+                thread.submit(connections.close_all)
+                thread.shutdown(wait=False)
 
 
 def _told_length(scope: Scope) -> int:

@@ -1,14 +1,16 @@
 """Bodies as a server hands them in: in pieces, and without a length."""
 
+import asyncio
 import json
+from threading import Barrier, get_ident
 
 import httpx
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.core.asgi import get_asgi_application
 from django.db import connections
 
-from mgx.middleware import BodyLimit
+from mgx.middleware import BodyLimit, RequestThreads
 from workflows.models import Membership, User
 from workflows.services.access import create_workspace, issue_token
 
@@ -82,3 +84,46 @@ async def test_nothing_is_read_beyond_the_limit():
     answer = await _send(BodyLimit(get_asgi_application()), endless())
     assert answer.status_code == 413
     assert read < 4 * len(MEGABYTE)
+
+
+class TestThreads:
+    async def _serve(self, count, at_once, **options):
+        """Answer requests from a view's thread; return the threads that there were."""
+        threads = []
+        everybody = Barrier(at_once)
+
+        def view():
+            everybody.wait(10)
+            threads.append(get_ident())
+
+        async def application(scope, receive, send):
+            async with ThreadSensitiveContext():  # as Django itself enters one
+                await sync_to_async(view)()
+
+        served = RequestThreads(application, **options)
+        for _ in range(count // at_once):
+            requests = [served({"type": "http"}, None, None) for _ in range(at_once)]
+            await asyncio.gather(*requests)
+        return threads
+
+    async def test_one_after_the_other_they_share_a_thread(self):
+        assert len(set(await self._serve(10, at_once=1))) == 1
+
+    async def test_at_once_each_has_its_own(self):
+        threads = await self._serve(12, at_once=4)
+        assert len(set(threads)) == 4
+        assert len(set(threads[:4])) == 4
+
+    async def test_more_than_are_kept_run_all_the_same(self):
+        threads = await self._serve(12, at_once=4, kept=1)
+        assert len(set(threads[:4])) == 4
+
+    async def test_an_error_gives_the_thread_back(self):
+        async def application(scope, receive, send):
+            raise LookupError("lost")
+
+        served = RequestThreads(application)
+        for _ in range(3):
+            with pytest.raises(LookupError, match="lost"):
+                await served({"type": "http"}, None, None)
+        assert len(served._idle) == 1
