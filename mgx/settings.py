@@ -105,7 +105,18 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+#: Optional: where web processes count the calls of the API together.
 REDIS_URL: str = env.str("REDIS_URL", default="")
+CACHES: dict[str, Any] = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "mgx",
+        "OPTIONS": {"socket_connect_timeout": 0.2, "socket_timeout": 0.2},
+    }
+    if REDIS_URL
+    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+}
 
 # --- sign-in ------------------------------------------------------------------------------
 
@@ -197,10 +208,13 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PAGINATION_CLASS": "workflows.api.pagination.CursorPagination",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_THROTTLE_CLASSES": ["workflows.api.throttling.CallsPerMinute"],
     "DEFAULT_SCHEMA_CLASS": "workflows.api.openapi.ProblemSchema",
     "EXCEPTION_HANDLER": "mgx.errors.problem_response",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
+#: Calls that one user of the API has a minute; 0 for as many as they like.
+MGX_API_CALLS_PER_MINUTE: int = env.int("MGX_API_CALLS_PER_MINUTE", default=6_000)
 SPECTACULAR_SETTINGS = {
     "TITLE": "MGX",
     "DESCRIPTION": "Workflows of people and agents, with approvals in the loop.",
