@@ -52,15 +52,17 @@ document.addEventListener("click", (event) => {
 });
 
 // The button names the outcome that was chosen, and the comment says whether it is needed.
-document.addEventListener("change", (event) => {
-  const radio = event.target.closest?.("#decision input[type=radio]");
+function nameDecision() {
+  const radio = document.querySelector("#decision input[type=radio]:checked");
   if (!radio) return;
   const form = radio.form;
   form.querySelector("[data-decide-button]").textContent = radio.dataset.button;
   form.querySelector("[data-comment-label]").textContent = radio.dataset.comment;
   form.querySelector("[data-comment-need]").textContent = radio.dataset.need;
-});
-document.querySelector("#decision input[type=radio]:checked")?.dispatchEvent(new Event("change", { bubbles: true }));
+}
+document.addEventListener("change", nameDecision);
+document.addEventListener("mgx:refreshed", nameDecision);
+nameDecision();
 
 // Checking or unchecking rows keeps the bar's count true; a box in the head takes them all.
 function countSelected() {

@@ -1,0 +1,131 @@
+"""A real web server beside the test's database, and a real browser in front of it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.test import Client
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from tests.gates import add_step, ask, start
+
+__all__ = ["add_step", "ask", "start"]
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.django_db(transaction=True))
+            if CHROMIUM is None:
+                item.add_marker(pytest.mark.skip(reason="Chromium is not installed"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _orm_beside_playwright() -> Iterator[None]:
+    """Playwright keeps an event loop in this thread, which Django takes for asynchronous code."""
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    yield
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture(scope="session")
+def site(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a web server on the test's database."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "mgx.asgi:application"]
+    process = subprocess.Popen(
+        [*command, "--port", str(port), "--log-level", "warning"],
+        cwd=settings.BASE_DIR,
+        env={
+            **os.environ,
+            "DATABASE_URL": _database_url(),
+            "MGX_VAR": str(tmp_path_factory.mktemp("var")),
+            "SECRET_KEY": settings.SECRET_KEY,
+            "LOG_LEVEL": "ERROR",
+        },
+    )
+    try:
+        _wait_for(port, process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _database_url() -> str:
+    database = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{database['NAME']}"
+    user, password = database["USER"], database["PASSWORD"]
+    credentials = f"{user}:{password}" if password else user
+    return f"postgresql://{credentials}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert process.poll() is None, "the web server ended"
+        time.sleep(0.05)
+    raise TimeoutError("the web server does not listen")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+def _fault(message: ConsoleMessage) -> list[str]:
+    """What is wrong about a line of the console; a refused form is not, it was asked for."""
+    is_refusal = "the server responded with a status of 400" in message.text
+    return [message.text] if message.type == "error" and not is_refusal else []
+
+
+@pytest.fixture
+def browse(
+    chromium: Browser, site: str, client_for: Callable[[str], Client]
+) -> Iterator[Callable[..., Page]]:
+    """Return a function that signs in and opens a page: ``browse("/", role="approver")``.
+
+    More keywords are those of a browser context. Whatever a page writes to the console as an
+    error fails the test: the policy's violations are among it.
+    """
+    contexts, errors = [], []
+
+    def open_page(address: str, role: str = "approver", **options: object) -> Page:
+        context = chromium.new_context(base_url=site, timezone_id="Europe/Berlin", **options)
+        contexts.append(context)
+        session = client_for(role).cookies[settings.SESSION_COOKIE_NAME].value
+        context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": site}])
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.extend(_fault(message)))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not errors, errors
