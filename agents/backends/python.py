@@ -4,10 +4,10 @@ The agent's ``config.task`` names a registered task (``workflows/tasks.py``), wh
 step's inputs and, if it asks for it, the ``context``.
 """
 
-import asyncio
 from typing import Any
 
 from workflows.handlers import StepContext
+from workflows.handlers.task import call_task
 from workflows.tasks import find_task
 
 
@@ -27,6 +27,4 @@ class PythonBackend:
         arguments = dict(context.inputs)
         if task.takes_context:
             arguments["context"] = context
-        if task.is_async:
-            return await task.function(**arguments)
-        return await asyncio.to_thread(task.function, **arguments)
+        return await call_task(task, arguments)

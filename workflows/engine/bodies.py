@@ -78,24 +78,36 @@ async def run_body(context: StepContext) -> Outcome:
         else:
             async with limit:
                 outcome = await handler.run(context)
-    except asyncio.CancelledError:
-        raise
-    except Exception as error:  # whatever a body raises is the failure of its attempt
-        if limit and limit.expired():
-            message = f"The attempt took longer than its {seconds} seconds"
-            return Failed("timeout", message, is_timeout=True)
-        logger.info("%s failed: %s", context.step.name, type(error).__name__)
-        return Failed(_code(error), f"{type(error).__name__}: {_bounded(error)}")
-    if isinstance(outcome, Completed) and outcome.text is None:
-        try:
-            return Completed(outcome.output, dump_json(outcome.output))
-        except UnstorableError as error:
-            return Failed(error.code, _bounded(error), is_final=True)
+        if isinstance(outcome, Completed) and outcome.text is None:
+            outcome = Completed(outcome.output, dump_json(outcome.output))
+    except BaseException as error:  # a body may raise SystemExit, or a cancellation of its own
+        if _is_cancelled():
+            raise
+        outcome = _failure(context, error)
+    if limit and limit.expired():
+        message = f"The attempt took longer than its {seconds} seconds"
+        return Failed("timeout", message, is_timeout=True)
     return outcome
 
 
-def _code(error: Exception) -> str:
-    code = getattr(error, "code", None)
+def _is_cancelled() -> bool:
+    """Tell whether ``Bodies.cancel``, or the end of the loop, wants the running task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _failure(context: StepContext, error: BaseException) -> Failed:
+    if isinstance(error, UnstorableError):
+        return Failed(error.code, _bounded(error), is_final=True)
+    logger.info("%s failed: %s", context.step.name, type(error).__name__)
+    return Failed(_code(error), f"{type(error).__name__}: {_bounded(error)}")
+
+
+def _code(error: BaseException) -> str:
+    try:
+        code = getattr(error, "code", None)
+    except Exception:  # it may be a property, and so the body's code too
+        code = None
     return code[:100] if isinstance(code, str) and code.isidentifier() else "error"
 
 

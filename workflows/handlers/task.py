@@ -2,7 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cache
 
 from django.conf import settings
 from django.db import close_old_connections
@@ -29,18 +29,28 @@ class TaskHandler:
             task.signature.bind(**arguments)
         except TypeError as error:
             return Failed("invalid_inputs", f"{name}: {error}", is_final=True)
-        if task.is_async:
-            return Completed(await task.function(**arguments))
-        loop = asyncio.get_running_loop()
-        return Completed(await loop.run_in_executor(self._threads, _call, task, arguments))
+        return Completed(await call_task(task, arguments))
 
-    @cached_property
-    def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(settings.MGX_SYNC_THREADS, thread_name_prefix="task")
+
+async def call_task(task: Task, arguments: dict[str, object]) -> object:
+    """Return what a task makes of its arguments: an async one on the loop, a sync one in one of
+    this process's ``MGX_SYNC_THREADS`` threads."""
+    if task.is_async:
+        return await task.function(**arguments)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_threads(), _call, task, arguments)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(settings.MGX_SYNC_THREADS, thread_name_prefix="task")
 
 
 def _call(task: Task, arguments: dict[str, object]) -> object:
     try:
         return task.function(**arguments)
+    except (StopIteration, GeneratorExit) as error:
+        # What Python itself means by these ends the coroutine that waits for this thread.
+        raise RuntimeError(type(error).__name__) from error
     finally:
         close_old_connections()
