@@ -5,9 +5,12 @@ from typing import Any
 from django.conf import settings
 
 from workflows.bulk import RawJson
-from workflows.core.canonical import dumps_canonical
+from workflows.core.canonical import MAX_DEPTH, dumps_canonical
 from workflows.core.compiled import CompiledStep
 from workflows.core.scope import Scope
+
+#: How many outputs of the largest size the result of a run can hold.
+_OUTPUTS_A_RESULT = 16
 
 
 def read_inputs(step: CompiledStep, scope: Scope) -> dict[str, Any]:
@@ -25,9 +28,23 @@ def read_texts(step: CompiledStep, scope: Scope) -> dict[str, str]:
     }
 
 
+def refuse_unshowable(texts: dict[str, str], payload: dict[str, Any]) -> None:
+    """Raise UnstorableError for what no request could show, and keep with its digest."""
+    dumps_canonical({**texts, "approval_data": payload, "revision": 2**31})
+
+
 def dump_json(value: Any) -> RawJson:
     """Return the canonical text of an input or an output.
 
     Raises UnstorableError if it has none, or a longer one than ``MGX_MAX_OUTPUT_BYTES``.
     """
     return RawJson(dumps_canonical(value, max_bytes=settings.MGX_MAX_OUTPUT_BYTES))
+
+
+def dump_result(outputs: dict[str, Any]) -> RawJson:
+    """Return the canonical text of a run's result: outputs that could each be kept by itself.
+
+    Raises UnstorableError if they are too long together.
+    """
+    longest = _OUTPUTS_A_RESULT * settings.MGX_MAX_OUTPUT_BYTES
+    return RawJson(dumps_canonical(outputs, max_bytes=longest, max_depth=MAX_DEPTH + 1))

@@ -168,6 +168,15 @@ class Run:
                 needed |= names
         return [name for name in needed if statuses.get(name) is StepStatus.COMPLETED]
 
+    def ready_since(self, name: str) -> datetime:
+        """Return when a step that has not begun its next attempt could have."""
+        record = self.records[name]
+        before = (self.records.get(n) for n in self.plan.compiled.graph.predecessors[name])
+        ends = [r.completed_at for r in before if r and r.completed_at]
+        since = record.due_at or max(ends, default=self.started_at)
+        assert since is not None
+        return since
+
     def deadline(self) -> datetime | None:
         """Return when the execution's own time is up; None while its clock stands still."""
         if self.active_since is None:

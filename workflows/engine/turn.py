@@ -14,12 +14,18 @@ from uuid import UUID
 
 from django.conf import settings
 
-from workflows.bulk import RawJson, wake_engine
+from workflows.bulk import RawJson, pipelined, wake_engine
 from workflows.core.errors import ExpressionError, UnstorableError
 from workflows.core.outcomes import Completed, Failed, Outcome, Skipped, Waiting
-from workflows.core.planner import Skip, Start, next_moves
+from workflows.core.planner import Move, Skip, Start, next_moves
 from workflows.core.states import ExecutionStatus, SkipReason, StepStatus
-from workflows.engine.inputs import dump_json, read_inputs, read_texts
+from workflows.engine.inputs import (
+    dump_json,
+    dump_result,
+    read_inputs,
+    read_texts,
+    refuse_unshowable,
+)
 from workflows.engine.reports import Reporter
 from workflows.engine.run import Run, StepRecord
 from workflows.engine.store import (
@@ -39,6 +45,7 @@ from workflows.handlers import (
     gates,
     plugs,
 )
+from workflows.services.executions import cancel_open_steps
 
 UNREADABLE = "This installation cannot read the version that the run is pinned to"
 
@@ -103,6 +110,7 @@ class Turn:
         """End executions whose version this installation cannot run."""
         for row in claimed:
             fail_execution(row.id, "invalid_definition", UNREADABLE, self.now)
+            self._report.add(cancel_open_steps(row.id, self.now, SYSTEM))
             self._report.broken(row)
 
     def wake(self, run: Run) -> None:
@@ -133,6 +141,7 @@ class Turn:
     def carry_out(self) -> None:
         """Plan until nothing moves, then write everything. Call it once, at the end."""
         self._close_gates()
+        self._settle()  # first, so that what has ended makes room for what begins
         self._advance()
         for run in self._touched.values():
             self._conclude(run)
@@ -172,6 +181,8 @@ class Turn:
                 return
 
     def _plan(self, run: Run) -> None:
+        if run.id in self.left:
+            return
         if (deadline := run.deadline()) and deadline <= self.now:
             self._time_out(run)
             return
@@ -180,15 +191,20 @@ class Turn:
             self._start(run, name)
         for name in [n for n, due in run.deferred.items() if due <= self.now]:
             del run.deferred[name]
-            self._start(run, name)
+            # What failed meanwhile may keep a first attempt from starting at all.
+            has_begun = run.record(name).attempts
+            self._make(run, Start(name) if has_begun else run.progress.judge(name))
         while run.ended is None or run.ended:
             ended, run.ended = run.ended, []
             for move in next_moves(run.progress, ended):
-                if isinstance(move, Start):
-                    if move.name not in run.deferred:
-                        self._start(run, move.name)
-                elif isinstance(move, Skip):
-                    self._skip(run, run.record(move.name), move.reason)
+                if move.name not in run.deferred:
+                    self._make(run, move)
+
+    def _make(self, run: Run, move: Move | None) -> None:
+        if isinstance(move, Start):
+            self._start(run, move.name)
+        elif isinstance(move, Skip):
+            self._skip(run, run.record(move.name), move.reason)
 
     def _start(self, run: Run, name: str) -> None:
         record = run.record(name)
@@ -201,6 +217,9 @@ class Turn:
             inputs = read_inputs(compiled, scope)
             record.input_data = dump_json(inputs)
             texts = read_texts(compiled, scope)
+            payload = inputs or {n: run.outputs.get(n) for n in sorted(run.plan.needs[name])}
+            if plugs()[record.step_type].gate:
+                refuse_unshowable(texts, payload)
         except (ExpressionError, UnstorableError) as error:
             self._apply(run, record, Failed(error.code, str(error), is_final=True))
             return
@@ -211,7 +230,6 @@ class Turn:
             record.started_at = self.now
             self._move(run, record, StepStatus.WAITING)
             self._report.started(run, record)
-            payload = inputs or {n: run.outputs.get(n) for n in sorted(run.plan.needs[name])}
             self._to_open.setdefault(plug.gate, []).append(Opening(context, texts, payload))
         elif plug.reserving:
             # Counts as begun at once, so that the planner does not offer it again.
@@ -228,9 +246,7 @@ class Turn:
             answers = handler.prepare([context for _, _, context in starts], self.now)
             for (run, record, context), answer in zip(starts, answers, strict=True):
                 if isinstance(answer, NotYet):
-                    record.attempts -= 1
-                    run.progress.statuses.pop(record.name)
-                    run.deferred[record.name] = self.now + timedelta(seconds=answer.seconds)
+                    has_moved |= self._defer(run, record, answer)
                 elif isinstance(answer, Failed):
                     self._apply(run, record, answer)
                     has_moved = True
@@ -239,6 +255,18 @@ class Turn:
                     record.agent_instance_id = answer.agent_instance_id
                     self._run_body(run, record, context, answer.agent_name)
         return has_moved
+
+    def _defer(self, run: Run, record: StepRecord, answer: NotYet) -> bool:
+        """Let a step wait its turn, but no longer than an attempt may take; tell if it is over."""
+        record.attempts -= 1
+        run.progress.statuses.pop(record.name)
+        seconds = run.plan.compiled.steps[record.name].step.timeout_seconds
+        if seconds and run.ready_since(record.name) + timedelta(seconds=seconds) <= self.now:
+            message = f"It could not begin within its {seconds} seconds"
+            self._apply(run, record, Failed("timeout", message, is_final=True, is_timeout=True))
+            return True
+        run.deferred[record.name] = self.now + timedelta(seconds=answer.seconds)
+        return False
 
     def _run_body(
         self, run: Run, record: StepRecord, context: StepContext, agent_name: str = ""
@@ -326,6 +354,12 @@ class Turn:
         if handler and record.status is StepStatus.RUNNING:
             self._to_settle.setdefault(handler, []).append((record.id, record.attempts, outcome))
 
+    def _settle(self) -> None:
+        """Let handlers take back what attempts held that are over."""
+        over, self._to_settle = self._to_settle, {}
+        for handler, attempts in over.items():
+            self._report.add(handler.settle(attempts, self.now))
+
     # --- the moves of an execution --------------------------------------------------------
 
     def _conclude(self, run: Run) -> None:
@@ -336,23 +370,28 @@ class Turn:
         elif run.is_idle and self._is_draining:
             self.hand_back(run)
         elif run.is_idle:
-            self._stop_clock(run)
+            self._set_clock(run)
             self._become(run, ExecutionStatus.WAITING)
             self.left[run.id] = Release(wake_at=run.next_look())
         else:
-            if run.active_since is None:
-                run.active_since = self.now
+            self._set_clock(run)
             self._become(run, ExecutionStatus.RUNNING)
 
     def _finish(self, run: Run) -> None:
         leaves = run.plan.compiled.graph.leaves
         output = {name: run.outputs[name] for name in leaves if name in run.outputs}
-        release = Release(output=dump_json(output), completed_at=self.now)
+        release = Release(completed_at=self.now)
+        try:
+            release.output = dump_result(output)
+        except UnstorableError as error:
+            release.error_code, release.error_message = error.code, str(error)
         if failures := run.progress.failures:
             first = run.records[failures[0]]
             release.error_code = first.error_code or "step_failed"
             release.error_message = f"{first.name}: {first.error_message}"
-        self._leave(run, ExecutionStatus.FAILED if failures else ExecutionStatus.COMPLETED, release)
+        has_failed = bool(release.error_code)
+        status = ExecutionStatus.FAILED if has_failed else ExecutionStatus.COMPLETED
+        self._leave(run, status, release)
 
     def _time_out(self, run: Run) -> None:
         for record in run.records.values():
@@ -377,8 +416,11 @@ class Turn:
         self.left[run.id] = release
         self._report.run_ended(run, release)
 
-    def _stop_clock(self, run: Run) -> None:
-        if run.waits_only_for_people and run.active_since is not None:
+    def _set_clock(self, run: Run) -> None:
+        """Let the run's time pass, unless only people are awaited."""
+        if not run.waits_only_for_people:
+            run.active_since = run.active_since or self.now
+        elif run.active_since is not None:
             run.active_seconds += (self.now - run.active_since).total_seconds()
             run.active_since = None
 
@@ -392,12 +434,17 @@ class Turn:
     # --- writing --------------------------------------------------------------------------
 
     def _write(self) -> None:
-        write_steps(self._steps.values())
-        for handler, ended in self._to_settle.items():
-            self._report.add(handler.settle(ended, self.now))
+        self._settle()
         for gate, openings in self._to_open.items():
             self._report.add(gate.open(openings, self.now))
-        write_executions(self._written_runs.values(), driver_id=self.driver_id, released=self.left)
-        if any(release.wake_at and release.wake_at <= self.now for release in self.left.values()):
-            wake_engine()
-        append_events(self._report.events, self.now)
+        is_due = any(
+            release.wake_at and release.wake_at <= self.now for release in self.left.values()
+        )
+        with pipelined():
+            write_steps(self._steps.values())
+            write_executions(
+                self._written_runs.values(), driver_id=self.driver_id, released=self.left
+            )
+            if is_due:
+                wake_engine()
+            append_events(self._report.events, self.now)

@@ -127,17 +127,17 @@ def cancel_execution(
                 status=execution.status,
             )
         actor = f"user:{user.username}" if user else SYSTEM
-        events = _cancel_steps(execution, now, actor)
+        events = cancel_open_steps(execution.id, now, actor)
         events.append(_cancelled(execution, actor, reason))
         wake_engine()
         append_events(events, now)
     return execution
 
 
-def _cancel_steps(execution: WorkflowExecution, now: datetime, actor: str) -> list[EventDraft]:
-    """Cancel what the run has open; return the events of that."""
+def cancel_open_steps(execution_id: UUID, now: datetime, actor: str) -> list[EventDraft]:
+    """Cancel what a run that has just ended has open; return the events of that."""
     events: list[EventDraft] = []
-    open_steps = WorkflowStepExecution.objects.filter(execution=execution, completed_at=None)
+    open_steps = WorkflowStepExecution.objects.filter(execution_id=execution_id, completed_at=None)
     running: dict[str, list[tuple[UUID, int, None]]] = {}
     for step in open_steps:
         if step.status == StepStatus.RUNNING:
@@ -147,7 +147,7 @@ def _cancel_steps(execution: WorkflowExecution, now: datetime, actor: str) -> li
         if handler := plugs()[step_type].reserving:
             events += handler.settle(attempts, now)
     for gate in gates():
-        events += gate.cancel([execution.id], now, actor)
+        events += gate.cancel([execution_id], now, actor)
     return events
 
 
