@@ -208,6 +208,11 @@ class TestDeciding:
         answer = decide(api(role), made, outcome="approved")
         assert (answer.status_code, answer.json()["code"]) == (403, "not_an_approver")
 
+    def test_who_asked_can_decide_where_nothing_prevents_it(self, api, workspace):
+        made = api("admin").post(URL, {"title": "Deploy?"}, format="json").json()
+        assert made["can_decide"] is True
+        assert decide(api("admin"), made, outcome="approved").status_code == 200
+
     def test_who_was_demoted_cannot_any_more(self, users, ask, approver):
         made = ask()
         assert approver.get(f"{URL}{made['id']}/").json()["can_decide"] is True
