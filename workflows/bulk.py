@@ -6,7 +6,8 @@ run for each row. Everything else in this project goes through the ORM.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ from django.db.models import Model
 from workflows.core.canonical import dumps_canonical
 
 Row = Sequence[Any]
+Rows = list[tuple[Any, ...]]
+Query = tuple[str, Sequence[Any]]
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 ENGINE_CHANNEL = "mgx_engine"
@@ -89,7 +92,30 @@ def update_rows(
     _run(sql, columns, rows)
 
 
-def select(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+@contextmanager
+def pipelined() -> Iterator[None]:
+    """Send the writes of this block together; on PostgreSQL they cost one way there and back."""
+    if not _is_postgresql():
+        yield
+        return
+    connection.ensure_connection()
+    raw: Any = connection.connection
+    with raw.pipeline():
+        yield
+
+
+def select_together(*queries: Query) -> list[Rows]:
+    """Run several queries as ``select`` does, in their order, and return the rows of each."""
+    if not _is_postgresql():
+        return [select(sql, *parameters) for sql, parameters in queries]
+    connection.ensure_connection()
+    raw: Any = connection.connection
+    with raw.pipeline():
+        cursors = [psycopg.Cursor(raw).execute(sql, parameters) for sql, parameters in queries]
+    return [cursor.fetchall() for cursor in cursors]
+
+
+def select(sql: str, *parameters: Any) -> Rows:
     """Run a query with ``%s`` places and return its rows.
 
     A UUID or a moment may be given as it is, and a list of UUIDs for ``= ANY(%s)``. On SQLite
@@ -101,7 +127,7 @@ def select(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         with psycopg.Cursor(raw) as cursor:
             return cursor.execute(sql, parameters).fetchall()
     cursor = raw.execute(_in_sqlite(sql), [_sqlite_parameter(value) for value in parameters])
-    rows: list[tuple[Any, ...]] = cursor.fetchall()
+    rows: Rows = cursor.fetchall()
     return rows
 
 
@@ -132,22 +158,37 @@ def use_prepared_statements() -> None:
         raw.prepare_threshold = 2
 
 
-def take_event_numbers(counts: Mapping[UUID, int]) -> dict[UUID, int]:
-    """Move each workspace's counter on by its count; return where each stood before.
+def append_numbered(
+    table: str, columns: Sequence[Column], rows: Sequence[Row], workspace_id: UUID
+) -> None:
+    """Insert rows of one workspace, numbered in the column ``seq`` after those before them.
 
-    It also tells the listeners of events, once this transaction has committed.
+    The counter is that of ``EventStream``; its row stays locked to the end of the transaction.
+    Listeners of events are told once that has committed.
     """
-    before = {}
-    wake = f", pg_notify('{EVENTS_CHANNEL}', '')" if _is_postgresql() else ""
-    with connection.cursor() as cursor:
-        for workspace_id in sorted(counts):
-            cursor.execute(
-                "UPDATE workflows_eventstream SET last_seq = last_seq + %s "
-                f"WHERE workspace_id = %s RETURNING last_seq{wake}",
-                [counts[workspace_id], _identifier(workspace_id)],
-            )
-            before[workspace_id] = cursor.fetchone()[0] - counts[workspace_id]
-    return before
+    if not _is_postgresql():
+        [(last,)] = select(
+            "UPDATE workflows_eventstream SET last_seq = last_seq + %s WHERE workspace_id = %s"
+            " RETURNING last_seq",
+            len(rows), workspace_id,
+        )  # fmt: skip
+        first = last - len(rows) + 1
+        numbered = [(number, *row) for number, row in enumerate(rows, first)]
+        insert_rows(table, [Column("seq", "bigint"), *columns], numbered)
+        return
+    names = ", ".join(f'"{column.name}"' for column in columns)
+    values = ", ".join(f'rows."{column.name}"' for column in columns)
+    arrays = ", ".join(f"%s::{column.type}[]" for column in columns)
+    sql = (
+        "WITH counter AS (UPDATE workflows_eventstream SET last_seq = last_seq + %s"
+        " WHERE workspace_id = %s"
+        f" RETURNING last_seq - %s AS before, pg_notify('{EVENTS_CHANNEL}', ''))"
+        f" INSERT INTO {table} (seq, {names})"
+        f" SELECT counter.before + rows.ordinality, {values}"
+        f" FROM counter, unnest({arrays}) WITH ORDINALITY"
+        f" AS rows({names}, ordinality)"
+    )
+    _run(sql, columns, rows, [len(rows), workspace_id, len(rows)])
 
 
 def wake_engine() -> None:
@@ -156,7 +197,9 @@ def wake_engine() -> None:
     On SQLite they notice the commit itself.
     """
     if _is_postgresql():
-        with connection.cursor() as cursor:
+        connection.ensure_connection()
+        raw: Any = connection.connection
+        with psycopg.Cursor(raw) as cursor:
             cursor.execute("SELECT pg_notify(%s, '')", [ENGINE_CHANNEL])
 
 
@@ -183,7 +226,10 @@ def _insert(table: str, columns: tuple[Column, ...]) -> str:
     return f"INSERT INTO {table} ({names}) VALUES ({places})"
 
 
-def _run(sql: str, columns: Sequence[Column], rows: Sequence[Row]) -> None:
+def _run(
+    sql: str, columns: Sequence[Column], rows: Sequence[Row], before: Sequence[Any] = ()
+) -> None:
+    """Run a statement whose parameters are ``before`` and then the columns of ``rows``."""
     if not rows:
         return
     connection.ensure_connection()
@@ -195,7 +241,7 @@ def _run(sql: str, columns: Sequence[Column], rows: Sequence[Row]) -> None:
     if _is_postgresql():
         # A cursor that binds on the server: the statement is planned once, arrays go as they are.
         with psycopg.Cursor(raw) as cursor:
-            cursor.execute(sql, converted)
+            cursor.execute(sql, [*before, *converted])
     else:
         raw.executemany(sql, zip(*converted, strict=True))
 

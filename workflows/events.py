@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from workflows.bulk import Column, insert_rows, take_event_numbers
+from workflows.bulk import Column, append_numbered
 
 if TYPE_CHECKING:
     from workflows.models import Event
@@ -64,7 +65,6 @@ class EventDraft:
 
 _COLUMNS = (
     Column("workspace_id", "uuid"),
-    Column("seq", "bigint"),
     Column("event_type", "text"),
     Column("timestamp", "timestamptz"),
     Column("workflow_id", "uuid"),
@@ -85,33 +85,25 @@ def append_events(drafts: Iterable[EventDraft], now: datetime) -> None:
     Call it inside a transaction, as its last statement. Workspaces are taken in the order of
     their ids, so that two writers never wait for each other.
     """
-    ordered = sorted(drafts, key=_by_workspace)
-    if not ordered:
-        return
-    counts: dict[UUID, int] = {}
-    for draft in ordered:
-        counts[draft.workspace_id] = counts.get(draft.workspace_id, 0) + 1
-    numbers = take_event_numbers(counts)
-    rows = []
-    for draft in ordered:
-        numbers[draft.workspace_id] += 1
-        rows.append(
-            (
-                draft.workspace_id,
-                numbers[draft.workspace_id],
-                draft.event_type.value,
-                now,
-                draft.workflow_id,
-                draft.workflow_execution_id,
-                draft.workflow_step_id,
-                draft.approval_id,
-                draft.agent_id,
-                draft.actor,
-                draft.data,
-                draft.message,
-            )
-        )
-    insert_rows("workflows_event", _COLUMNS, rows)
+    for workspace_id, group in groupby(sorted(drafts, key=_by_workspace), _by_workspace):
+        rows = [_row(draft, now) for draft in group]
+        append_numbered("workflows_event", _COLUMNS, rows, workspace_id)
+
+
+def _row(draft: EventDraft, now: datetime) -> tuple[Any, ...]:
+    return (
+        draft.workspace_id,
+        draft.event_type.value,
+        now,
+        draft.workflow_id,
+        draft.workflow_execution_id,
+        draft.workflow_step_id,
+        draft.approval_id,
+        draft.agent_id,
+        draft.actor,
+        draft.data,
+        draft.message,
+    )
 
 
 def event_document(event: "Event") -> dict[str, Any]:

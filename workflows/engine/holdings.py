@@ -60,6 +60,7 @@ class Holdings:
         self,
         results: list[Result],
         *,
+        about: datetime,
         drivers: int,
         has_hint: bool,
         is_inventory: bool,
@@ -67,21 +68,27 @@ class Holdings:
     ) -> AfterCommit:
         """Record ``results`` and start what follows, in one transaction.
 
-        ``has_hint``: look for decisions, and for executions to claim, of which the share is one
-        in ``drivers``. ``is_inventory``: also look for executions that were taken away.
-        ``is_draining``: start and claim nothing, and give back what is idle.
+        ``about``: what time it is, more or less. ``has_hint``: look for decisions, and for
+        executions to claim, of which the share is one in ``drivers``. ``is_inventory``: also look
+        for executions that were taken away. ``is_draining``: start and claim nothing, and give
+        back what is idle.
 
         Raises Fenced, or what the database raises; then nothing has happened.
         """
+        due = self._due_looks(about)
+        involved = due | {r.execution_id for r in results if r.execution_id in self._runs}
+        lock = store.lock_query(self.driver_id, involved, with_woken=has_hint)
         with transaction.atomic():
-            turn = Turn(self.driver_id, leases.hold(self.driver_id), is_draining=is_draining)
-            due = self._due_looks(turn.now)
-            gone: list[UUID] = []
+            now, (rows,) = leases.hold(self.driver_id, lock)
+            turn = Turn(self.driver_id, now, is_draining=is_draining)
+            locked = store.locked(rows)
+            gone = [run_id for run_id in involved if run_id not in locked]
             if is_inventory or self._has_forgotten:
-                gone = self._take_inventory(turn, results)
-            if has_hint:
-                due |= store.woken_executions(self.driver_id)
-            gone += self._note(turn, results, due)
+                gone += self._take_inventory(turn, results, locked)
+            for run_id, wake_at in locked.items():
+                if (wake_at or run_id in due) and run_id in self._runs:
+                    turn.wake(self._runs[run_id])
+            self._note(turn, results, locked)
             has_claimed = has_hint and not is_draining and self._claim(turn, drivers)
             turn.carry_out()
         self._has_forgotten = False
@@ -90,39 +97,35 @@ class Holdings:
     def hand_back_all(self) -> None:
         """Give every execution to other drivers, in the middle of whatever they do."""
         with transaction.atomic():
-            turn = Turn(self.driver_id, leases.hold(self.driver_id), is_draining=True)
-            locked = store.lock_executions(self.driver_id, self._runs)
-            for run_id in locked:
+            lock = store.lock_query(self.driver_id, self._runs)
+            now, (rows,) = leases.hold(self.driver_id, lock)
+            turn = Turn(self.driver_id, now, is_draining=True)
+            for run_id in store.locked(rows):
                 turn.hand_back(self._runs[run_id])
             turn.carry_out()
         self.forget()
 
-    def _take_inventory(self, turn: Turn, results: list[Result]) -> list[UUID]:
-        """Read again what was forgotten; return the runs that were taken away."""
+    def _take_inventory(
+        self, turn: Turn, results: list[Result], locked: dict[UUID, datetime | None]
+    ) -> list[UUID]:
+        """Read again what was forgotten, and lock it; return the runs that were taken away."""
         if not self._runs and not self._has_forgotten:
             return []
         owned = store.owned_executions(self.driver_id)
         if forgotten := [run_id for run_id in owned if run_id not in self._runs]:
             known = {(r.execution_id, r.step_name, r.attempt) for r in results} | self.in_flight
             self._adopt(turn, store.reload_executions(self.driver_id, forgotten), known)
+            locked |= dict.fromkeys(forgotten)
         return [run_id for run_id in self._runs if run_id not in owned]
 
-    def _note(self, turn: Turn, results: list[Result], due: set[UUID]) -> list[UUID]:
-        """Lock what the turn is about and record the results; return the runs that are lost."""
-        involved = {r.execution_id for r in results if r.execution_id in self._runs} | due
-        if not involved:
-            return []
-        locked = store.lock_executions(self.driver_id, involved)
-        for run_id, wake_at in locked.items():
-            if wake_at or run_id in due:
-                turn.wake(self._runs[run_id])
+    def _note(self, turn: Turn, results: list[Result], locked: Collection[UUID]) -> None:
+        """Record the results of those runs that are still this driver's."""
         for result in results:
             if run := self._runs.get(result.execution_id):
                 if run.id in locked:
                     turn.note(run, result)
                 else:
                     turn.refuse(run, result)
-        return [run_id for run_id in involved if run_id not in locked]
 
     def _claim(self, turn: Turn, drivers: int) -> bool:
         room = min(settings.MGX_DRIVER_CAPACITY - len(self._runs), _CLAIMS_A_TURN)

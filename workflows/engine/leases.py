@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from workflows.bulk import as_moment, now_sql, select, wake_engine
+from workflows.bulk import Query, Rows, as_moment, now_sql, select_together, wake_engine
 from workflows.clock import database_now
 from workflows.core.ids import uuid7
 from workflows.models import EngineDriver, WorkflowExecution
@@ -42,15 +42,17 @@ def register() -> UUID:
     ).id
 
 
-def hold(driver_id: UUID) -> datetime:
+def hold(driver_id: UUID, *queries: Query) -> tuple[datetime, list[Rows]]:
     """Lock the driver's row for the rest of the transaction; return the database's time.
 
+    ``queries`` are run behind the lock, in the same round trip; their rows are returned too.
     Raises Fenced if the driver has lost what it holds.
     """
-    rows = select(f"SELECT fenced_at, {now_sql()} FROM {_TABLE} WHERE id = %s FOR SHARE", driver_id)
+    sql = f"SELECT fenced_at, {now_sql()} FROM {_TABLE} WHERE id = %s FOR SHARE"
+    rows, *others = select_together((sql, [driver_id]), *queries)
     if not rows or rows[0][0] is not None:
         raise Fenced
-    return as_moment(rows[0][1]) or database_now()
+    return as_moment(rows[0][1]) or database_now(), others
 
 
 def heartbeat(driver_id: UUID) -> None:

@@ -8,7 +8,9 @@ from uuid import UUID
 
 from workflows.bulk import (
     Column,
+    Query,
     RawJson,
+    Rows,
     as_moment,
     as_uuid,
     insert_rows,
@@ -117,28 +119,27 @@ def reload_executions(driver_id: UUID, ids: Sequence[UUID]) -> list[Claimed]:
     return [_claimed(row) for row in rows]
 
 
-def lock_executions(driver_id: UUID, ids: Iterable[UUID]) -> dict[UUID, datetime | None]:
-    """Lock those of ``ids`` that this driver still owns; return when each asked to be woken."""
-    rows = select(
+def lock_query(driver_id: UUID, ids: Iterable[UUID], *, with_woken: bool = False) -> Query:
+    """Return the query that locks those of ``ids`` that this driver still owns, in their order.
+
+    ``with_woken``: and those that somebody asked to be looked at. Its rows are for ``locked``.
+    """
+    woken = " OR wake_at IS NOT NULL" if with_woken else ""
+    sql = (
         "SELECT id, wake_at FROM workflows_workflowexecution"
-        " WHERE id = ANY(%s) AND driver_id = %s ORDER BY id FOR UPDATE",
-        list(ids), driver_id,
-    )  # fmt: skip
+        f" WHERE driver_id = %s AND (id = ANY(%s){woken}) ORDER BY id FOR UPDATE"
+    )
+    return sql, [driver_id, list(ids)]
+
+
+def locked(rows: Rows) -> dict[UUID, datetime | None]:
+    """Return which executions ``lock_query`` locked, and when each asked to be woken."""
     return {as_uuid(row[0]): as_moment(row[1]) for row in rows}
 
 
 def owned_executions(driver_id: UUID) -> set[UUID]:
     """Return every execution of this driver."""
     rows = select("SELECT id FROM workflows_workflowexecution WHERE driver_id = %s", driver_id)
-    return {as_uuid(row[0]) for row in rows}
-
-
-def woken_executions(driver_id: UUID) -> set[UUID]:
-    """Return the executions of this driver that somebody asked to be looked at."""
-    rows = select(
-        "SELECT id FROM workflows_workflowexecution WHERE driver_id = %s AND wake_at IS NOT NULL",
-        driver_id,
-    )
     return {as_uuid(row[0]) for row in rows}
 
 

@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 from uuid import UUID
 
@@ -173,6 +173,7 @@ class Writer:
         results, rest = self._results[:size], self._results[size:]
         after = self._holdings.take_turn(
             results,
+            about=datetime.fromtimestamp(self._database_time(), UTC),
             drivers=self._drivers,
             has_hint=has_hint,
             is_inventory=is_inventory,
