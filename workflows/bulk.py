@@ -150,12 +150,19 @@ def as_moment(value: Any) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def use_prepared_statements() -> None:
-    """Let PostgreSQL keep the plans of this connection's statements: for one that lives long."""
+def settle_in() -> None:
+    """Make this connection one that lives long and runs the same few statements for ever.
+
+    PostgreSQL keeps their plans, and always goes by the index: plans that were made while the
+    tables were nearly empty would read them from end to end until somebody analyses them.
+    """
     connection.ensure_connection()
     if _is_postgresql():
         raw: Any = connection.connection
         raw.prepare_threshold = 2
+        with psycopg.Cursor(raw) as cursor:
+            for name in ("jit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin"):
+                cursor.execute(f"SET {name} = off")
 
 
 def append_numbered(

@@ -16,7 +16,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from workflows.bulk import use_prepared_statements
+from workflows.bulk import settle_in
 from workflows.clock import database_now
 from workflows.core.outcomes import Failed
 from workflows.engine import leases, timers
@@ -98,7 +98,6 @@ class Writer:
         connection.close()
 
     def _register(self) -> None:
-        use_prepared_statements()
         leases.forget_old_drivers()
         self._holdings = Holdings(leases.register())
 
@@ -139,6 +138,8 @@ class Writer:
         return time.time() + self._clock_offset
 
     def _do_what_is_due(self) -> None:
+        if connection.connection is None:
+            settle_in()
         now = time.monotonic()
         if now >= self._next_heartbeat:
             leases.heartbeat(self._holdings.driver_id)
