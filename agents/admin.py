@@ -165,6 +165,7 @@ class AgentReservationAdmin(ScopedAdmin):
     )
     list_filter = (WorkspaceFilter, "reserved_at")
     list_select_related = ("workspace", "agent_instance")
+    large = ("reason",)
     search_fields = ("=step_execution_id", "agent_instance__name")
     ordering = ("-id",)
     paginator = BoundedPaginator
@@ -200,6 +201,7 @@ class AgentMemoryEntryAdmin(ScopedAdmin):
     )
     list_filter = (WorkspaceFilter, "updated_at")
     list_select_related = ("workspace", "agent_instance")
+    large = ("memory_data",)
     search_fields = ("memory_key", "agent_instance__name")
     ordering = ("-id",)
     paginator = BoundedPaginator
@@ -233,6 +235,7 @@ class AgentHandoffAdmin(ScopedAdmin):
     list_display = ("created_at", "workspace", "from_agent", "to_agent", "hops")
     list_filter = (WorkspaceFilter, "created_at")
     list_select_related = ("workspace", "from_agent", "to_agent")
+    large = ("context",)
     search_fields = ("from_agent__name", "to_agent__name", "=step_execution_id")
     ordering = ("-id",)
     paginator = BoundedPaginator

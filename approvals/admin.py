@@ -120,6 +120,12 @@ class WorkflowStepApprovalAdmin(ScopedAdmin):
     )
     list_filter = (WorkspaceFilter, "status", "risk", "requested_at")
     list_select_related = ("workspace", "workflow_execution__workflow", "approved_by")
+    large = (
+        "approval_data",
+        "response_data",
+        "workflow_execution__input_variables",
+        "workflow_execution__output_data",
+    )
     search_fields = ("title", "=id", "=workflow_execution__id")
     search_help_text = "Words of the title, or the id of a request or a run"
     ordering = ("-id",)
@@ -152,20 +158,6 @@ class WorkflowStepApprovalAdmin(ScopedAdmin):
             {"classes": ("collapse",), "fields": ("response", "rules", "id")},
         ),
     )
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return (
-            super()
-            .get_queryset(request)
-            .select_related(
-                "workspace",
-                "workflow_execution__workflow",
-                "step_execution",
-                "requested_by",
-                "approved_by",
-                "parent_approval",
-            )
-        )
 
     @admin.display(description="Status", ordering="status")
     def state(self, approval: WorkflowStepApproval) -> SafeString:
@@ -327,6 +319,7 @@ class ApprovalDecisionAdmin(ScopedAdmin):
     list_display = ("decided_at", "of_approval", "user", "outcome", "door", "is_final")
     list_filter = (WorkspaceFilter, "outcome", "door", "decided_at")
     list_select_related = ("approval", "user")
+    large = ("response_data", "approval__approval_data", "approval__response_data")
     search_fields = ("approval__title", "user__username", "=approval__id")
     ordering = ("-id",)
     paginator = BoundedPaginator
@@ -339,9 +332,6 @@ class ApprovalDecisionAdmin(ScopedAdmin):
         "digest",
         "id",
     )
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("approval", "user")
 
     @admin.display(description="Request")
     def of_approval(self, decision: ApprovalDecision) -> SafeString | str:

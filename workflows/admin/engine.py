@@ -38,6 +38,7 @@ class EventAdmin(ScopedAdmin):
     )
     list_filter = (WorkspaceFilter, EventTypeFilter, "timestamp")
     list_select_related = ("workspace",)
+    large = ("data",)
     search_fields = ("=workflow_execution_id", "=approval_id", "=actor")
     search_help_text = "The id of a run or a request, or an actor like user:anna"
     ordering = ("-id",)

@@ -52,6 +52,7 @@ class WorkflowExecutionAdmin(ScopedAdmin):
     )
     list_filter = (WorkspaceFilter, "status", "created_at")
     list_select_related = ("workflow", "workspace", "started_by")
+    large = ("input_variables", "output_data")
     search_fields = ("workflow__name", "=id")
     search_help_text = "The name of a workflow, or the id of a run"
     ordering = ("-id",)
@@ -89,10 +90,6 @@ class WorkflowExecutionAdmin(ScopedAdmin):
     )
     #: Steps that a run's page lists; the list of steps has them all.
     max_steps = 100
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows = super().get_queryset(request)
-        return rows.select_related("workflow", "workspace", "started_by", "version", "driver")
 
     @admin.display(description="Status", ordering="status")
     def state(self, execution: WorkflowExecution) -> SafeString:
@@ -199,6 +196,12 @@ class WorkflowStepExecutionAdmin(ScopedAdmin):
     )
     list_filter = (WorkspaceFilter, "status", StepTypeFilter)
     list_select_related = ("execution__workflow",)
+    large = (
+        "input_data",
+        "output_data",
+        "execution__input_variables",
+        "execution__output_data",
+    )
     search_fields = ("name", "=id", "=execution__id")
     ordering = ("-id",)
     paginator = BoundedPaginator
@@ -216,9 +219,6 @@ class WorkflowStepExecutionAdmin(ScopedAdmin):
         "output",
         "id",
     )
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("execution__workflow")
 
     @admin.display(description="Run")
     def of_execution(self, step: WorkflowStepExecution) -> SafeString | str:

@@ -66,18 +66,20 @@ class ScopedAdmin(ModelAdmin):
 
     ``workspace_lookup`` leads from a row to its workspace's id; it is empty where all workspaces
     share the rows. ``edited_from`` is the role from which on a member may add, change and delete
-    rows, None where only MGX itself writes them.
+    rows, None where only MGX itself writes them. ``large`` names columns that may hold a megabyte:
+    a list leaves them out, a page reads those that it shows.
     """
 
     workspace_lookup: ClassVar[str] = "workspace_id"
     edited_from: ClassVar[Role | None] = None
     superuser_edits: ClassVar[bool] = True
+    large: ClassVar[tuple[str, ...]] = ()
     # Neither the numbers of all rows nor of those behind each filter: both read whole tables.
     show_full_result_count: ClassVar[bool] = False
     show_facets = admin.ShowFacets.NEVER
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows = super().get_queryset(request)
+        rows = super().get_queryset(request).defer(*self.large)
         if signed_in(request).is_superuser or not self.workspace_lookup:
             return rows
         return rows.filter(**{f"{self.workspace_lookup}__in": list(roles_of(request))})

@@ -39,6 +39,7 @@ class WorkflowAdmin(DraftAdmin):
 
     edited_from = Role.EDITOR
     superuser_edits = False
+    large = ("published_version__definition",)
     list_display = (
         "name",
         "workspace",
@@ -244,6 +245,7 @@ class WorkflowVersionAdmin(ScopedAdmin):
     list_display = ("__str__", "workspace", "published_by", "published_at", "short_digest")
     list_filter = (WorkspaceFilter, "published_at")
     list_select_related = ("workflow__workspace", "published_by")
+    large = ("definition",)
     search_fields = ("workflow__name", "digest")
     ordering = ("-id",)
     fields = (
@@ -257,9 +259,6 @@ class WorkflowVersionAdmin(ScopedAdmin):
         "document",
     )
     readonly_fields = fields
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("workflow__workspace", "published_by")
 
     @admin.display(description="Workflow")
     def name(self, version: WorkflowVersion) -> SafeString | str:
