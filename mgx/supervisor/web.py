@@ -28,6 +28,7 @@ def main() -> None:
         "mgx.asgi:application",
         lifespan="off",
         log_config=None,
+        log_level="warning",
         access_log=False,
         # 30 KB a socket instead of several hundred; frames are small.
         ws_per_message_deflate=False,
