@@ -68,8 +68,14 @@ def count_live() -> int:
 
 
 def sign_off(driver_id: UUID) -> None:
-    """Note that the driver has stopped and holds nothing."""
-    EngineDriver.objects.filter(id=driver_id).update(stopped_at=database_now())
+    """Note that the driver has stopped, and free what it could not hand back.
+
+    After a fault it may not know what that is; the rows do.
+    """
+    now = database_now()
+    with transaction.atomic():
+        EngineDriver.objects.filter(id=driver_id).update(stopped_at=now)
+        _free(driver_id, now)
 
 
 def take_over_from_the_dead() -> int:
@@ -90,11 +96,17 @@ def fence(driver_id: UUID, now: datetime) -> None:
     fenced = EngineDriver.objects.filter(id=driver_id, fenced_at__isnull=True)
     if not fenced.update(fenced_at=now):
         return
+    freed = _free(driver_id, now)
+    logger.warning("Driver %s is gone; its %d executions are free again", driver_id, freed)
+
+
+def _free(driver_id: UUID, now: datetime) -> int:
     held = WorkflowExecution.objects.filter(driver_id=driver_id).order_by("id")
     ids = list(held.select_for_update().values_list("id", flat=True))
-    WorkflowExecution.objects.filter(id__in=ids).update(driver=None, wake_at=now)
-    wake_engine()
-    logger.warning("Driver %s is gone; its %d executions are free again", driver_id, len(ids))
+    if ids:
+        WorkflowExecution.objects.filter(id__in=ids).update(driver=None, wake_at=now)
+        wake_engine()
+    return len(ids)
 
 
 def forget_old_drivers() -> None:
