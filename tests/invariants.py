@@ -215,11 +215,12 @@ def every_move_has_its_event(query: Query) -> Iterator[str]:
         " WHERE workflow_step_id IS NOT NULL AND event_type LIKE 'step_%' ORDER BY seq"
     ):
         told[step].append((event_type, _json(data).get("attempt")))
-    for step, name, status, attempts in query(
-        "SELECT id, name, status, attempts FROM workflows_workflowstepexecution"
+    for step, name, status, attempts, code in query(
+        "SELECT id, name, status, attempts, error_code FROM workflows_workflowstepexecution"
     ):
         starts = {attempt for event_type, attempt in told[step] if event_type == "step_started"}
-        if not starts >= set(range(1, attempts + 1)):
+        # An attempt for which there was no agent has not started.
+        if not starts >= set(range(1, attempts + (code != "no_eligible_agent"))):
             yield f"I9: {name} has {attempts} attempts, told were {sorted(starts)}"
         ends = [t for t, _ in told[step] if t in END_EVENTS.values()]
         if ends != ([END_EVENTS[status]] if status in END_EVENTS else []):

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from workflows.clock import database_now
 from workflows.core.outcomes import Completed, Outcome
 from workflows.engine import leases
 from workflows.engine.bodies import run_body
@@ -25,12 +26,14 @@ class DriverByHand:
         self.begun: dict[str, StepContext] = {}
         self.cancelled: list[Any] = []
 
-    def turn(self, *results: Result, **how: bool) -> AfterCommit:
+    def turn(self, *results: Result, drivers: int = 1, **how: bool) -> AfterCommit:
         """Take one turn: look at everything, and claim all there is, unless told otherwise."""
         for result in results:
             self.holdings.in_flight.discard((result.execution_id, result.step_name, result.attempt))
         options = {"has_hint": True, "is_inventory": True, "is_draining": False} | how
-        after = self.holdings.take_turn(list(results), drivers=1, **options)
+        after = self.holdings.take_turn(
+            list(results), about=database_now(), drivers=drivers, **options
+        )
         self.begun |= {context.step.name: context for context in after.start}
         self.cancelled += after.cancel
         return after
