@@ -98,9 +98,7 @@ def pipelined() -> Iterator[None]:
     if not _is_postgresql():
         yield
         return
-    connection.ensure_connection()
-    raw: Any = connection.connection
-    with raw.pipeline():
+    with _driver() as raw, raw.pipeline():
         yield
 
 
@@ -108,11 +106,10 @@ def select_together(*queries: Query) -> list[Rows]:
     """Run several queries as ``select`` does, in their order, and return the rows of each."""
     if not _is_postgresql():
         return [select(sql, *parameters) for sql, parameters in queries]
-    connection.ensure_connection()
-    raw: Any = connection.connection
-    with raw.pipeline():
-        cursors = [psycopg.Cursor(raw).execute(sql, parameters) for sql, parameters in queries]
-    return [cursor.fetchall() for cursor in cursors]
+    with _driver() as raw:
+        with raw.pipeline():
+            cursors = [psycopg.Cursor(raw).execute(sql, parameters) for sql, parameters in queries]
+        return [cursor.fetchall() for cursor in cursors]
 
 
 def select(sql: str, *parameters: Any) -> Rows:
@@ -121,14 +118,13 @@ def select(sql: str, *parameters: Any) -> Rows:
     A UUID or a moment may be given as it is, and a list of UUIDs for ``= ANY(%s)``. On SQLite
     identifiers and moments come back as text: ``as_uuid`` and ``as_moment`` read both.
     """
-    connection.ensure_connection()
-    raw: Any = connection.connection
-    if _is_postgresql():
-        with psycopg.Cursor(raw) as cursor:
-            return cursor.execute(sql, parameters).fetchall()
-    cursor = raw.execute(_in_sqlite(sql), [_sqlite_parameter(value) for value in parameters])
-    rows: Rows = cursor.fetchall()
-    return rows
+    with _driver() as raw:
+        if _is_postgresql():
+            with psycopg.Cursor(raw) as cursor:
+                return cursor.execute(sql, parameters).fetchall()
+        cursor = raw.execute(_in_sqlite(sql), [_sqlite_parameter(value) for value in parameters])
+        rows: Rows = cursor.fetchall()
+        return rows
 
 
 def now_sql() -> str:
@@ -156,9 +152,10 @@ def settle_in() -> None:
     PostgreSQL keeps their plans, and always goes by the index: plans that were made while the
     tables were nearly empty would read them from end to end until somebody analyses them.
     """
-    connection.ensure_connection()
-    if _is_postgresql():
-        raw: Any = connection.connection
+    if not _is_postgresql():
+        connection.ensure_connection()
+        return
+    with _driver() as raw:
         raw.prepare_threshold = 2
         with psycopg.Cursor(raw) as cursor:
             for name in ("jit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin"):
@@ -204,9 +201,7 @@ def wake_engine() -> None:
     On SQLite they notice the commit itself.
     """
     if _is_postgresql():
-        connection.ensure_connection()
-        raw: Any = connection.connection
-        with psycopg.Cursor(raw) as cursor:
+        with _driver() as raw, psycopg.Cursor(raw) as cursor:
             cursor.execute("SELECT pg_notify(%s, '')", [ENGINE_CHANNEL])
 
 
@@ -239,18 +234,25 @@ def _run(
     """Run a statement whose parameters are ``before`` and then the columns of ``rows``."""
     if not rows:
         return
-    connection.ensure_connection()
-    raw: Any = connection.connection
     converted = [
         _column(values, column.type)
         for column, values in zip(columns, zip(*rows, strict=True), strict=True)
     ]
-    if _is_postgresql():
-        # A cursor that binds on the server: the statement is planned once, arrays go as they are.
-        with psycopg.Cursor(raw) as cursor:
-            cursor.execute(sql, [*before, *converted])
-    else:
-        raw.executemany(sql, zip(*converted, strict=True))
+    with _driver() as raw:
+        if _is_postgresql():
+            # It binds on the server: the statement is planned once, arrays go as they are.
+            with psycopg.Cursor(raw) as cursor:
+                cursor.execute(sql, [*before, *converted])
+        else:
+            raw.executemany(sql, zip(*converted, strict=True))
+
+
+@contextmanager
+def _driver() -> Iterator[Any]:
+    """Open the connection and yield its driver's own; what that raises comes out as Django's."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        yield connection.connection
 
 
 def _column(values: Sequence[Any], kind: str) -> Sequence[Any]:
