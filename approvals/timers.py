@@ -17,8 +17,8 @@ from approvals.models import (
     Outcome,
     WorkflowStepApproval,
 )
-from approvals.services.records import decision_events, write_outcomes
-from workflows.bulk import insert_objects, wake_engine
+from approvals.services.records import decision_events, wake_executions, write_outcomes
+from workflows.bulk import insert_objects
 from workflows.events import SYSTEM, EventDraft
 from workflows.models import WorkflowExecution
 
@@ -70,6 +70,5 @@ def _end(
             for approval in approvals
         ]
     )
-    WorkflowExecution.objects.filter(id__in=locked, completed_at=None).update(wake_at=now)
-    wake_engine()
+    wake_executions(locked, now)
     return decision_events(approvals, actor=SYSTEM)

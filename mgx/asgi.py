@@ -9,9 +9,12 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mgx.settings")
 http = get_asgi_application()
 
-from mgx.middleware import Application, BodyLimit  # noqa: E402
+from mgx.middleware import Application, BodyLimit, RequestThreads  # noqa: E402
 from workflows.live.routing import websocket_urlpatterns  # noqa: E402  (needs the apps)
 
 application = ProtocolTypeRouter(
-    {"http": BodyLimit(cast(Application, http)), "websocket": URLRouter(websocket_urlpatterns)}
+    {
+        "http": BodyLimit(RequestThreads(cast(Application, http))),
+        "websocket": URLRouter(websocket_urlpatterns),
+    }
 )

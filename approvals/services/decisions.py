@@ -20,9 +20,14 @@ from approvals.models import (
     WorkflowStepApproval,
 )
 from approvals.rights import explain_refusal, may_decide
-from approvals.services.records import decision_events, forget_timers, write_outcomes
+from approvals.services.records import (
+    decision_events,
+    forget_timers,
+    wake_executions,
+    write_outcomes,
+)
 from approvals.timers import expire
-from workflows.bulk import as_uuid, insert_objects, select, wake_engine
+from workflows.bulk import as_moment, as_uuid, insert_objects, now_sql, select_together
 from workflows.clock import database_now
 from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import Problem, UnstorableError
@@ -84,8 +89,7 @@ def decide_many(
             results[index] = mistake
     with transaction.atomic():
         ids = {d.approval_id for index, d in enumerate(decisions) if index not in results}
-        now = database_now()
-        live = _wake_executions(ids, now)
+        now, live = _lock_executions(ids, user)
         approvals = _lock(ids, user)
         accepted: list[tuple[WorkflowStepApproval, Decision]] = []
         expired: list[WorkflowStepApproval] = []
@@ -132,20 +136,22 @@ def _malformed(decision: Decision) -> InvalidInput | None:
     return None
 
 
-def _wake_executions(approval_ids: set[UUID], now: datetime) -> set[UUID]:
-    """Lock the executions of the requests and have the engine look at them; return the live ones.
+def _lock_executions(approval_ids: set[UUID], user: User) -> tuple[datetime, set[UUID]]:
+    """Lock the live executions of those requests that ``user`` sees; return the time and their ids.
 
     Executions come before requests in the lock order, and among themselves by id.
     """
-    rows = select(
-        "UPDATE workflows_workflowexecution SET wake_at = %s WHERE id IN ("
-        "SELECT e.id FROM workflows_workflowexecution e"
-        " JOIN workflow_step_approvals a ON a.workflow_execution_id = e.id"
-        " WHERE e.completed_at IS NULL AND a.id = ANY(%s) ORDER BY e.id FOR UPDATE)"
-        " RETURNING id",
-        now, list(approval_ids),
-    )  # fmt: skip
-    return {as_uuid(row[0]) for row in rows}
+    clock, rows = select_together(
+        (f"SELECT {now_sql()}", []),
+        (
+            "SELECT id FROM workflows_workflowexecution WHERE completed_at IS NULL AND id IN ("
+            "SELECT a.workflow_execution_id FROM workflow_step_approvals a"
+            " JOIN workflows_membership m ON m.workspace_id = a.workspace_id"
+            " WHERE a.id = ANY(%s) AND m.user_id = %s) ORDER BY id FOR UPDATE",
+            [list(approval_ids), user.pk],
+        ),
+    )
+    return as_moment(clock[0][0]) or database_now(), {as_uuid(row[0]) for row in rows}
 
 
 def _lock(ids: set[UUID], user: User) -> dict[UUID, WorkflowStepApproval]:
@@ -244,5 +250,5 @@ def _record(
         ]
     )
     forget_timers([approval.id for approval, _ in accepted])
-    wake_engine()
+    wake_executions([a.workflow_execution_id for a, _ in accepted if a.workflow_execution_id], now)
     return decision_events([approval for approval, _ in accepted], actor=f"user:{user.username}")

@@ -1,10 +1,11 @@
 """What every way of ending a request writes: its row, its events, the end of its timers."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from approvals.models import ApprovalStatus, WorkflowStepApproval
-from workflows.bulk import select
+from workflows.bulk import select, wake_engine
 from workflows.core.canonical import dumps_canonical
 from workflows.events import EventDraft, EventType
 
@@ -56,6 +57,17 @@ def forget_timers(approval_ids: Iterable[UUID]) -> None:
         "DELETE FROM workflows_timer WHERE subject_id = ANY(%s) AND kind IN (%s, %s) RETURNING id",
         list(approval_ids), AUTO_APPROVE, EXPIRY,
     )  # fmt: skip
+
+
+def wake_executions(execution_ids: Sequence[UUID], now: datetime) -> None:
+    """Have the engine look at executions, which the caller has locked, once this has committed."""
+    if execution_ids:
+        select(
+            "UPDATE workflows_workflowexecution SET wake_at = %s"
+            " WHERE id = ANY(%s) AND completed_at IS NULL RETURNING id",
+            now, list(execution_ids),
+        )  # fmt: skip
+        wake_engine()
 
 
 def decision_events(approvals: Iterable[WorkflowStepApproval], *, actor: str) -> list[EventDraft]:
