@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -40,25 +41,37 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         _on_postgresql(url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@contextmanager
+def fresh_installation(template: str, directory: Path) -> Iterator[Installation]:
+    """Make an installation from a copy of the template; nothing of it survives."""
+    if template.startswith("sqlite"):
+        shutil.copy(template.removeprefix("sqlite:///"), directory / "mgx.sqlite3")
+        made = Installation(directory, f"sqlite:///{directory / 'mgx.sqlite3'}")
+    else:
+        name = f"mgx_{uuid4().hex[:12]}"
+        original = urlsplit(template).path.removeprefix("/")
+        _on_postgresql(template, f'CREATE DATABASE "{name}" TEMPLATE "{original}"', "postgres")
+        made = Installation(directory, _with_database(template, name))
+    try:
+        yield made
+    finally:
+        for pid in made.pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not template.startswith("sqlite"):
+            _on_postgresql(template, f'DROP DATABASE "{name}" WITH (FORCE)', "postgres")
+
+
 @pytest.fixture
 def installation(template: str, tmp_path: Path) -> Iterator[Installation]:
-    """A fresh installation, on the database that DATABASE_URL names the kind of."""
-    if template.startswith("sqlite"):
-        shutil.copy(template.removeprefix("sqlite:///"), tmp_path / "mgx.sqlite3")
-        yield Installation(tmp_path, f"sqlite:///{tmp_path / 'mgx.sqlite3'}")
-        return
-    name = f"mgx_{uuid4().hex[:12]}"
-    original = urlsplit(template).path.removeprefix("/")
-    _on_postgresql(template, f'CREATE DATABASE "{name}" TEMPLATE "{original}"', "postgres")
-    try:
-        yield Installation(tmp_path, _with_database(template, name))
-    finally:
-        _on_postgresql(template, f'DROP DATABASE "{name}" WITH (FORCE)', "postgres")
+    """An installation for one test, with nothing running yet."""
+    with fresh_installation(template, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
 def start_up(installation: Installation) -> Iterator[Callable[..., Up]]:
-    """Return a function that starts ``manage.py up``; nothing of it survives the test."""
+    """Return a function that starts ``manage.py up`` on the test's own installation."""
     started: list[Up] = []
 
     def start(*arguments: str) -> Up:
@@ -67,11 +80,29 @@ def start_up(installation: Installation) -> Iterator[Callable[..., Up]]:
 
     yield start
     for up in started:
-        if up.process.poll() is None:
-            up.process.kill()
-            up.process.wait()
-    for pid in installation.pids():
-        os.kill(pid, signal.SIGKILL)
+        up.end()
+
+
+@pytest.fixture(scope="module")
+def shared_up(
+    template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Up]]:
+    """Return a function that returns the ``manage.py up`` which the module's tests share.
+
+    It is whole again before each test; if it cannot be, another one takes its place.
+    """
+    with fresh_installation(template, tmp_path_factory.mktemp("shared")) as made:
+        running: list[Up] = []
+
+        def get(*arguments: str) -> Up:
+            if not running or running[-1].process.poll() is not None:
+                running.append(Up(made, *arguments))
+            running[-1].wait_until_well()
+            return running[-1]
+
+        yield get
+        for up in running:
+            up.end()
 
 
 def _with_database(url: str, name: str) -> str:

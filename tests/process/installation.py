@@ -105,8 +105,12 @@ class Up:
     def is_ready(self) -> bool:
         return self.get("/readyz", timeout=5)[0] == 200
 
-    def wait_until_ready(self) -> None:
-        eventually(self.is_ready, 60, "ready", self.log)
+    def is_well(self) -> bool:
+        """Whether every process is there and ready for work."""
+        return len(self.roles()) == 8 and self.is_ready()
+
+    def wait_until_well(self) -> None:
+        eventually(self.is_well, 60, "all well", self.log)
 
     def roles(self) -> dict[str, int]:
         """Return the pid of each process: web, main, sentinel, and its children by age."""
@@ -120,14 +124,16 @@ class Up:
         roles.update(zip(names, children(roles.get("sentinel", 0)), strict=False))
         return roles
 
-    def wait_until_complete(self) -> dict[str, int]:
-        """Return the roles once every process is there."""
-        return eventually(lambda: len(r := self.roles()) == 8 and r, 60, "all processes", self.log)
-
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ask it to stop; return its exit code."""
         self.process.send_signal(number)
         return self.process.wait(60)
+
+    def end(self) -> None:
+        """End it at once, if it still runs; its children end with it."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
 
 def children(parent: int) -> list[int]:

@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from tests.process.installation import Installation, Up, eventually
+from tests.process.installation import Up, eventually
 
 
 class Demo:
@@ -44,19 +44,29 @@ class Demo:
             additional_headers={"Authorization": f"Bearer {self.token}"} | headers,
         )
 
-    def gate(self) -> dict[str, Any]:
-        """Return the request that waits, once there is one."""
-        path = "approvals/?workspace=demo&status=pending"
+    def gate(self, run: str = "") -> dict[str, Any]:
+        """Return the request that ``run``, or else any run, waits for, once it does."""
+        path = f"approvals/?workspace=demo&status=pending&workflow_execution={run}"
         found = eventually(lambda: self.call(path)["results"], 60, "the gate", self.up.log)
         return found[0]
+
+    def new_gate(self) -> dict[str, Any]:
+        """Start another run; return the request that it waits for."""
+        body = {
+            "workflow": "Deployment",
+            "workspace": "demo",
+            "input_variables": {"task_description": "Deploy"},
+        }
+        return self.gate(self.call("executions/", body)["id"])
 
     def run(self, approval: dict[str, Any]) -> dict[str, Any]:
         return self.call(f"executions/{approval['workflow_execution_id']}/")
 
 
 @pytest.fixture
-def demo(start_up: Callable[..., Up]) -> Demo:
-    return Demo(start_up("--demo"))
+def demo(shared_up: Callable[..., Up]) -> Demo:
+    """The demo, running, as its approver sees it."""
+    return Demo(shared_up("--demo"))
 
 
 def events(socket: ClientConnection) -> Iterator[dict[str, Any]]:
@@ -105,8 +115,8 @@ def test_the_demo_opens_its_gate_and_an_approval_completes_it(
 
 @pytest.mark.parametrize("role", ["web", "main", "sentinel", "first worker", "monitor"])
 def test_a_kill_while_it_runs_changes_only_some_seconds(demo: Demo, role: str) -> None:
-    gate = demo.gate()
-    roles = demo.up.wait_until_complete()
+    gate = demo.new_gate()
+    roles = demo.up.roles()
     approve(demo, gate)
     os.kill(roles[role], signal.SIGKILL)
     eventually(lambda: demo.run(gate)["status"] == "completed", 60, "the end", demo.up.log)
@@ -114,9 +124,8 @@ def test_a_kill_while_it_runs_changes_only_some_seconds(demo: Demo, role: str) -
     assert [step["status"] for step in steps["results"]] == ["completed"] * 3
 
 
-def test_a_restart_goes_on_where_it_was(
-    installation: Installation, demo: Demo, start_up: Callable[..., Up]
-) -> None:
+def test_a_restart_goes_on_where_it_was(start_up: Callable[..., Up]) -> None:
+    demo = Demo(start_up("--demo"))
     gate = demo.gate()
     assert demo.up.stop() == 0
     again = Demo(start_up("--demo"))
@@ -127,12 +136,12 @@ def test_a_restart_goes_on_where_it_was(
 
 
 def test_a_socket_resumes_from_its_cursor_after_the_web_process_died(demo: Demo) -> None:
-    gate = demo.gate()
     seqs = []
     with demo.listen("workspace=demo&after=0") as socket:
+        gate = demo.new_gate()
         for event in events(socket):
             seqs.append(event["seq"])
-            if event["event_type"] == "approval_required":
+            if event["approval_id"] == gate["id"]:
                 break
         os.kill(demo.up.roles()["web"], signal.SIGKILL)
         assert closing(socket) is None
@@ -146,7 +155,6 @@ def test_a_socket_resumes_from_its_cursor_after_the_web_process_died(demo: Demo)
 
 
 def test_the_server_refuses_what_a_socket_may_not_do(demo: Demo) -> None:
-    demo.gate()
     with demo.listen() as socket:
         socket.send("x" * 1_000_000)
         assert closing(socket) == 1009
