@@ -47,6 +47,7 @@ def render_markdown(text: str) -> SafeString:
         tags=_TAGS,
         attributes={"a": {"href", "title"}},
         url_schemes={"http", "https", "mailto"},
+        url_relative="deny",
         link_rel="noopener noreferrer nofollow",
     )
     # The page's own outline ends above; an agent's headings stand below it, all alike. What

@@ -10,7 +10,13 @@ from typing import Final
 from workflows.core.states import TERMINAL_STEP_STATUSES
 from workflows.models import Event, WorkflowExecution, WorkflowStepExecution
 from workflows.pages.documents import show_json
-from workflows.pages.graphs import REDRAW_AT_MOST, draw_steps, edges_of
+from workflows.pages.graphs import (
+    REDRAW_AT_MOST,
+    REDUCED_NOTE,
+    draw_steps,
+    edges_of,
+    is_reduced,
+)
 from workflows.pages.run_steps import RunStep, RunSteps
 from workflows.picture import Node
 
@@ -75,6 +81,12 @@ class ExecutionPage:
     def is_redrawn(self) -> bool:
         """Whether the picture follows events; a huge one waits for the next visit."""
         return self.total <= REDRAW_AT_MOST
+
+    @property
+    def graph_note(self) -> str:
+        """What has to be said of the picture, if anything."""
+        definitions = self._steps.definitions
+        return REDUCED_NOTE if is_reduced(definitions, edges_of(definitions.values())) else ""
 
     def picture(self) -> str:
         """The run's graph, each step a link that chooses it."""

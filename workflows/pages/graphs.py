@@ -17,6 +17,9 @@ REDRAW_AT_MOST: Final = 400
 ROOM_STEPS: Final = 60
 ROOM_WIDTH: Final = 620
 
+#: Said where arrows were left out of a picture.
+REDUCED_NOTE: Final = "Arrows that follow from others are left out."
+
 Names = tuple[str, ...]
 Edges = tuple[tuple[str, str], ...]
 
@@ -46,6 +49,11 @@ def draw_steps(
     return draw_picture(
         nodes, edges, title=title, layout=layout, prefix=prefix, back_edges=back_edges
     )
+
+
+def is_reduced(names: Iterable[str], edges: Edges) -> bool:
+    """Whether the picture leaves out arrows that follow from others, for there are too many."""
+    return _layout(tuple(names), edges).is_reduced
 
 
 def surroundings(names: Names, edges: Edges, centre: str) -> tuple[Names, Edges]:

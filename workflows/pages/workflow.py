@@ -11,7 +11,7 @@ from workflows.core.definition import parse_definition
 from workflows.core.errors import DefinitionError
 from workflows.models import Workflow, WorkflowExecution, WorkflowVersion
 from workflows.pages.differences import Difference, find_differences
-from workflows.pages.graphs import draw_steps, edges_of, steps_of
+from workflows.pages.graphs import REDUCED_NOTE, draw_steps, edges_of, is_reduced, steps_of
 from workflows.pages.start_form import StartForm
 from workflows.picture import Node
 from workflows.services.definitions import definition_limits, draft_document
@@ -79,6 +79,13 @@ class WorkflowPage:
     def next_number(self) -> int:
         """The number that publishing the draft would give."""
         return self.version.number + 1 if self.version else 1
+
+    @property
+    def graph_note(self) -> str:
+        """What has to be said of the picture, if anything."""
+        steps = steps_of(self.draft)
+        names = [step["name"] for step in steps]
+        return REDUCED_NOTE if is_reduced(names, edges_of(steps)) else ""
 
     def picture(self) -> str:
         """The draft's graph, with what it adds or changes marked."""

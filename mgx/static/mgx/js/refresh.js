@@ -93,7 +93,6 @@ function morph(region, page) {
   if (!fresh || !region.isConnected) return;
   const before = region.dataset.say;
   Idiomorph.morph(region, fresh, {
-    ignoreActiveValue: true,
     callbacks: {
       beforeNodeMorphed: (old, made) =>
         !(old instanceof Element && !made.disabled && isDirty(old)),
