@@ -171,6 +171,8 @@ CONTENT_SECURITY_POLICY = {
 #: Largest request body, in bytes; a longer one is 413.
 MGX_MAX_BODY_BYTES: int = env.int("MGX_MAX_BODY_BYTES", default=1_048_576)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MGX_MAX_BODY_BYTES
+# A draft is one form in the admin, with 16 fields a step.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 100_000
 
 STATIC_URL = "static/"
 STATIC_ROOT = MGX_VAR / "static"

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-import yaml
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -24,7 +23,7 @@ from workflows.api.graphs import svg_response, version_picture
 from workflows.api.idempotency import idempotent
 from workflows.api.parsers import StrictJSONParser, YAMLTextParser
 from workflows.api.preconditions import etag, expected_revision
-from workflows.core.documents import load_document
+from workflows.core.documents import dump_document, load_document
 from workflows.core.errors import CanonicalError, Problem
 from workflows.errors import Conflict, InvalidInput, StaleRevision
 from workflows.models import Workflow, WorkflowVersion
@@ -230,8 +229,7 @@ class Export(ApiView):
         workflow = get_visible(_visible(request), pk=id)
         document = definitions.draft_document(workflow)
         if wanted == "yaml":
-            text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
-            return _file(text, "application/yaml", f"{workflow.pk}.yaml")
+            return _file(dump_document(document, "yaml"), "application/yaml", f"{workflow.pk}.yaml")
         return Response(document)
 
 

@@ -5,8 +5,9 @@ YAML is read as another way to write JSON: plain words are what they are in JSON
 `2024-01-01` stay what was written. Keys are text and stand once; there are no aliases and no tags.
 """
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NoReturn
 
 import yaml
@@ -123,3 +124,24 @@ class _Builder:
 
 def _place(mark: Any) -> str:
     return f" (line {mark.line + 1}, column {mark.column + 1})"
+
+
+def dump_document(document: Mapping[str, Any], format: Literal["json", "yaml"]) -> str:
+    """Return the text of a definition, which `load_document` reads as the same document."""
+    if format == "json":
+        return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+    text: str = yaml.dump(document, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
+    return text
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Writes equal values out each time: whoever reads definitions accepts no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+# "1e5" is a number to readers of YAML 1.2, though not to this writer: such text needs quotes.
+_PlainDumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?"), list("-0123456789")
+)
