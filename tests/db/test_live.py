@@ -312,10 +312,14 @@ async def test_sockets_outlive_an_outage_of_the_database(workspace, bearer, monk
 
 
 async def refusal(query: str = "", headers: dict[str, str] | None = None, **kw: Any) -> Any:
+    """Return the code with which a socket is closed before it says a word, or what it says."""
     socket = Socket(query, headers or {}, **kw)
     try:
         await socket.open()
-        return await socket.closing()
+        try:
+            return await socket.message()
+        except Closed as closed:
+            return closed.code
     finally:
         await socket.leave()
 
