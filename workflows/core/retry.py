@@ -22,7 +22,7 @@ class RetryPolicy:
     no_retry_on: frozenset[str] = frozenset()
 
     def allows(self, attempts: int, code: str) -> bool:
-        """Tell whether a step may try again whose attempt number ``attempts`` failed with ``code``."""
+        """Tell whether there may be another attempt after ``attempts`` that ended with ``code``."""
         if attempts > self.max_retries or code in self.no_retry_on:
             return False
         return not self.retry_on or code in self.retry_on
