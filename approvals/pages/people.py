@@ -19,11 +19,13 @@ class Person:
     Attributes:
         status: `pending`, a decision's outcome, or `cannot`.
         note: by which right, or why not.
+        full_name: whose initials stand for them.
     """
 
     name: str
     note: str
     status: str
+    full_name: str
 
 
 def who_decides(
@@ -35,7 +37,7 @@ def who_decides(
     """
     decided = {decision.user_id: decision for decision in decisions}
     people = [
-        Person(_name(each.user), _door(each), each.outcome)
+        Person(_you_or(each.user, reader), _door(each), each.outcome, _name(each.user))
         for each in decided.values()
         if each.outcome != "timeout"
     ]
@@ -45,13 +47,14 @@ def who_decides(
     for each in approval.approvers.all():
         if each.user_id and (each.user_id in decided or (is_own and each.user == requester)):
             continue
-        people.append(Person(_whom(each, reader), _right(each), status))
+        who = _whom(each, reader)
+        people.append(Person(who, _right(each), status, _name(each.user) if each.user else who))
     if not approval.required_approvers and status == "pending":
         note = "Every member with the role approver or above"
-        people.append(Person("Any approver", note, status))
+        people.append(Person("Any approver", note, status, "Any approver"))
     if is_own and requester is not None and requester.pk not in decided:
-        who = "You" if requester.pk == reader.pk else _name(requester)
-        people.append(Person(who, "Started this, and so cannot decide on it", "cannot"))
+        note = "Started this, and so cannot decide on it"
+        people.append(Person(_you_or(requester, reader), note, "cannot", _name(requester)))
     return people
 
 
@@ -69,7 +72,7 @@ def say_needed(approval: WorkflowStepApproval, reader: User) -> str:
 
 def _whom(approver: ApprovalApprover, reader: User) -> str:
     if approver.user is not None:
-        return "You" if approver.user_id == reader.pk else _name(approver.user)
+        return _you_or(approver.user, reader)
     if approver.group is not None:
         return f"Group {approver.group.name}"
     return f"Any {Role(approver.role).label.lower()}"
@@ -88,6 +91,10 @@ def _door(decision: ApprovalDecision) -> str:
         return "By itself, as the request says"
     doors = {"page": "on this page", "api": "through the API", "admin": "in the admin"}
     return f"{decision.user.get_username()}, {doors.get(decision.door, decision.door)}"
+
+
+def _you_or(user: User | None, reader: User) -> str:
+    return "You" if user is not None and user.pk == reader.pk else _name(user)
 
 
 def _name(user: User | None) -> str:

@@ -39,8 +39,8 @@ function choose(outcome) {
   if (!radio || radio.disabled) return;
   radio.checked = true;
   radio.dispatchEvent(new Event("change", { bubbles: true }));
-  document.getElementById("decision").scrollIntoView({ block: "nearest" });
-  radio.focus();
+  document.getElementById("decision").scrollIntoView({ block: "start" });
+  radio.focus({ preventScroll: true });
 }
 
 document.addEventListener("mgx:choose", ({ detail }) => choose(detail));
