@@ -5,6 +5,8 @@ hints (``wakeups.py``), the other one does all the database work (``writer.py``)
 """
 
 import asyncio
+import contextlib
+import logging
 import threading
 from collections.abc import Callable
 from uuid import UUID
@@ -15,6 +17,8 @@ from workflows.engine.wakeups import watch
 from workflows.engine.writer import Writer
 from workflows.handlers import StepContext
 
+logger = logging.getLogger("workflows.engine")
+
 
 class Driver:
     """Runs executions from ``start`` until ``stop``."""
@@ -24,6 +28,7 @@ class Driver:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bodies: Bodies | None = None
         self._ready = threading.Event()
+        self._is_over = threading.Event()
         # Not daemons: the process waits for them, and so for the steps that they finish.
         self._threads = [
             threading.Thread(target=self._run_loop, name="mgx-loop"),
@@ -72,17 +77,26 @@ class Driver:
         try:
             self._writer.run()
         finally:
+            self._is_over.set()
             assert self._loop is not None
-            self._loop.call_soon_threadsafe(self._finished.set)
+            with contextlib.suppress(RuntimeError):  # the loop has just ended by itself
+                self._loop.call_soon_threadsafe(self._finished.set)
 
     def _run_loop(self) -> None:
-        asyncio.run(self._serve())
+        while not self._is_over.is_set():
+            try:
+                asyncio.run(self._serve())
+            except BaseException:  # SystemExit in a task that a body has made goes through to here
+                logger.exception("A step ended the loop that runs all steps; it begins again")
+                self._writer.lose_bodies()
 
     async def _serve(self) -> None:
         self._finished = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._bodies = Bodies(self._writer.report)
         self._ready.set()
+        if self._is_over.is_set():
+            return
         hints = asyncio.create_task(self._pass_on_hints())
         await self._finished.wait()
         hints.cancel()

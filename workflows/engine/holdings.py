@@ -13,7 +13,7 @@ from django.db import transaction
 from workflows.engine import leases, store
 from workflows.engine.loading import Loader
 from workflows.engine.run import Run
-from workflows.engine.turn import Result, Turn
+from workflows.engine.turn import UNREADABLE, Result, Turn
 from workflows.handlers import StepContext
 
 logger = logging.getLogger("workflows.engine")
@@ -35,11 +35,16 @@ class AfterCommit:
 
 
 class Holdings:
-    """The executions of one driver. ``in_flight``: attempts whose result is still to come."""
+    """The executions of one driver.
+
+    ``in_flight``: attempts whose result is not recorded yet. ``subjects``: the executions that
+    the latest turn was about.
+    """
 
     def __init__(self, driver_id: UUID) -> None:
         self.driver_id = driver_id
         self.in_flight: set[Attempt] = set()
+        self.subjects: set[UUID] = set()
         self._runs: dict[UUID, Run] = {}
         self._looks: list[tuple[datetime, UUID]] = []
         self._loader = Loader()
@@ -65,34 +70,48 @@ class Holdings:
         has_hint: bool,
         is_inventory: bool,
         is_draining: bool,
+        is_careful: bool = False,
     ) -> AfterCommit:
         """Record ``results`` and start what follows, in one transaction.
 
         ``about``: what time it is, more or less. ``has_hint``: look for decisions, and for
         executions to claim, of which the share is one in ``drivers``. ``is_inventory``: also look
         for executions that were taken away. ``is_draining``: start and claim nothing, and give
-        back what is idle.
+        back what is idle. ``is_careful``: be about one execution at most.
 
         Raises Fenced, or what the database raises; then nothing has happened.
         """
-        due = self._due_looks(about)
+        at_most = 1 if is_careful else _CLAIMS_A_TURN
+        due = set() if is_careful and results else self._due_looks(about, at_most)
         involved = due | {r.execution_id for r in results if r.execution_id in self._runs}
-        lock = store.lock_query(self.driver_id, involved, with_woken=has_hint)
+        self.subjects = set(involved)
+        lock = store.lock_query(self.driver_id, involved, with_woken=has_hint and not is_careful)
         with transaction.atomic():
             now, (rows,) = leases.hold(self.driver_id, lock)
             turn = Turn(self.driver_id, now, is_draining=is_draining)
             locked = store.locked(rows)
             gone = [run_id for run_id in involved if run_id not in locked]
-            if is_inventory or self._has_forgotten:
-                gone += self._take_inventory(turn, results, locked)
+            if (is_inventory or self._has_forgotten) and not (is_careful and involved):
+                gone += self._take_inventory(turn, results, locked, 1 if is_careful else None)
             for run_id, wake_at in locked.items():
                 if (wake_at or run_id in due) and run_id in self._runs:
                     turn.wake(self._runs[run_id])
             self._note(turn, results, locked)
-            has_claimed = has_hint and not is_draining and self._claim(turn, drivers)
+            may_claim = has_hint and not is_draining and not (is_careful and self.subjects)
+            has_claimed = may_claim and self._claim(turn, drivers, at_most)
             turn.carry_out()
-        self._has_forgotten = False
+        self.in_flight -= {(r.execution_id, r.step_name, r.attempt) for r in results}
         return self._settle(turn, gone, has_claimed=has_claimed)
+
+    def give_up(self, error: Exception) -> None:
+        """End the execution that a careful turn was about, which failed with ``error``."""
+        message = f"The engine cannot carry this run on: {type(error).__name__}"
+        with transaction.atomic():
+            now, _ = leases.hold(self.driver_id)
+            turn = Turn(self.driver_id, now, is_draining=True)
+            rows = store.lock_subjects(self.driver_id, list(self.subjects))
+            turn.give_up(rows, "engine_error", message)
+            turn.carry_out()
 
     def hand_back_all(self) -> None:
         """Give every execution to other drivers, in the middle of whatever they do."""
@@ -106,16 +125,25 @@ class Holdings:
         self.forget()
 
     def _take_inventory(
-        self, turn: Turn, results: list[Result], locked: dict[UUID, datetime | None]
+        self,
+        turn: Turn,
+        results: list[Result],
+        locked: dict[UUID, datetime | None],
+        at_most: int | None,
     ) -> list[UUID]:
         """Read again what was forgotten, and lock it; return the runs that were taken away."""
         if not self._runs and not self._has_forgotten:
             return []
         owned = store.owned_executions(self.driver_id)
-        if forgotten := [run_id for run_id in owned if run_id not in self._runs]:
-            known = {(r.execution_id, r.step_name, r.attempt) for r in results} | self.in_flight
-            self._adopt(turn, store.reload_executions(self.driver_id, forgotten), known)
-            locked |= dict.fromkeys(forgotten)
+        forgotten = [run_id for run_id in owned if run_id not in self._runs]
+        if at_most:
+            wanted = {result.execution_id for result in results}
+            forgotten.sort(key=lambda run_id: run_id not in wanted)
+        if adopted := forgotten[:at_most]:
+            rows = store.reload_executions(self.driver_id, adopted)
+            self._adopt(turn, rows, self.in_flight)
+            locked |= dict.fromkeys(adopted)
+        self._has_forgotten = len(adopted) < len(forgotten)
         return [run_id for run_id in self._runs if run_id not in owned]
 
     def _note(self, turn: Turn, results: list[Result], locked: Collection[UUID]) -> None:
@@ -127,8 +155,8 @@ class Holdings:
                 else:
                     turn.refuse(run, result)
 
-    def _claim(self, turn: Turn, drivers: int) -> bool:
-        room = min(settings.MGX_DRIVER_CAPACITY - len(self._runs), _CLAIMS_A_TURN)
+    def _claim(self, turn: Turn, drivers: int, at_most: int) -> bool:
+        room = min(settings.MGX_DRIVER_CAPACITY - len(self._runs), at_most)
         if room <= 0:
             return False
         claimed = store.claim_executions(
@@ -141,16 +169,18 @@ class Holdings:
         """Make runs of claimed rows; an attempt that is ``known`` here goes on."""
         if not claimed:
             return
+        self.subjects |= {row.id for row in claimed}
         runs = self._loader.load(claimed)
         for run in runs:
             self._runs[run.id] = run
             turn.begin(run, known)
         loaded = {run.id for run in runs}
-        turn.give_up([row for row in claimed if row.id not in loaded])
+        unreadable = [row for row in claimed if row.id not in loaded]
+        turn.give_up(unreadable, "invalid_definition", UNREADABLE)
 
-    def _due_looks(self, now: datetime) -> set[UUID]:
-        due = set()
-        while self._looks and self._looks[0][0] <= now:
+    def _due_looks(self, now: datetime, at_most: int) -> set[UUID]:
+        due: set[UUID] = set()
+        while self._looks and self._looks[0][0] <= now and len(due) < at_most:
             run_id = heapq.heappop(self._looks)[1]
             if run_id in self._runs:
                 due.add(run_id)

@@ -87,14 +87,14 @@ class Reporter:
             )
         )
 
-    def broken(self, row: Claimed) -> None:
+    def broken(self, row: Claimed, code: str) -> None:
         self.events.append(
             EventDraft(
                 event_type=EventType.WORKFLOW_FAILED,
                 workspace_id=row.workspace_id,
                 workflow_id=row.workflow_id,
                 workflow_execution_id=row.id,
-                data={"number": row.number, "error_code": "invalid_definition"},
+                data={"number": row.number, "error_code": code},
                 message=f"Run {row.number} cannot go on here",
             )
         )

@@ -119,6 +119,17 @@ def reload_executions(driver_id: UUID, ids: Sequence[UUID]) -> list[Claimed]:
     return [_claimed(row) for row in rows]
 
 
+def lock_subjects(driver_id: UUID, ids: Sequence[UUID]) -> list[Claimed]:
+    """Lock and read those of ``ids`` that this driver owns or might have claimed."""
+    rows = select(
+        f"SELECT {_CLAIMED} FROM workflows_workflowexecution WHERE id = ANY(%s)"
+        " AND completed_at IS NULL AND (driver_id = %s OR driver_id IS NULL)"
+        " ORDER BY id FOR UPDATE",
+        list(ids), driver_id,
+    )  # fmt: skip
+    return [_claimed(row) for row in rows]
+
+
 def lock_query(driver_id: UUID, ids: Iterable[UUID], *, with_woken: bool = False) -> Query:
     """Return the query that locks those of ``ids`` that this driver still owns, in their order.
 
@@ -164,6 +175,17 @@ def load_steps(runs: dict[UUID, Run]) -> None:
             setattr(record, moment, as_moment(getattr(record, moment)))
         if (known := run.records.get(record.name)) is None or known.revision < record.revision:
             run.records[record.name] = record
+
+
+def runs_suspect(driver_id: UUID, crashes: int) -> bool:
+    """Tell whether the driver is running a step whose worker has died ``crashes`` times."""
+    rows = select(
+        "SELECT 1 FROM workflows_workflowexecution run"
+        " JOIN workflows_workflowstepexecution step ON step.execution_id = run.id"
+        " WHERE run.driver_id = %s AND step.status = 'running' AND step.crashes >= %s LIMIT 1",
+        driver_id, crashes,
+    )  # fmt: skip
+    return bool(rows)
 
 
 def load_outputs(ids: Sequence[UUID]) -> dict[UUID, str]:

@@ -32,6 +32,7 @@ from workflows.engine.store import (
     Claimed,
     Release,
     fail_execution,
+    runs_suspect,
     write_executions,
     write_steps,
 )
@@ -73,6 +74,7 @@ class Turn:
         self.driver_id = driver_id
         self.now = now
         self._is_draining = is_draining
+        self._has_suspect = False
         self.bodies: list[tuple[Run, StepContext]] = []
         self.left: dict[UUID, Release] = {}
         self._touched: dict[UUID, Run] = {}
@@ -106,12 +108,12 @@ class Turn:
                 else:
                     self._lost(run, record)
 
-    def give_up(self, claimed: Iterable[Claimed]) -> None:
-        """End executions whose version this installation cannot run."""
+    def give_up(self, claimed: Iterable[Claimed], code: str, message: str) -> None:
+        """End executions that cannot be carried on."""
         for row in claimed:
-            fail_execution(row.id, "invalid_definition", UNREADABLE, self.now)
+            fail_execution(row.id, code, message, self.now)
             self._report.add(cancel_open_steps(row.id, self.now, SYSTEM))
-            self._report.broken(row)
+            self._report.broken(row, code)
 
     def wake(self, run: Run) -> None:
         """Look at a run because its gates may have been decided, or because time has passed."""
@@ -223,6 +225,9 @@ class Turn:
         except (ExpressionError, UnstorableError) as error:
             self._apply(run, record, Failed(error.code, str(error), is_final=True))
             return
+        if record.crashes and not self._may_run_suspect(record):
+            run.deferred[name] = self.now + timedelta(seconds=NotYet().seconds)
+            return
         plug = plugs()[record.step_type]
         record.attempts += 1
         context = run.context(record, inputs)
@@ -237,6 +242,19 @@ class Turn:
             self._to_prepare.setdefault(plug.reserving, []).append((run, record, context))
         else:
             self._run_body(run, record, context)
+
+    def _may_run_suspect(self, record: StepRecord) -> bool:
+        """Tell whether a step may run that was there when workers died.
+
+        Of those that have one crash left only one runs at a time, so that the guilty one does
+        not take the others with it.
+        """
+        crashes = max(settings.MGX_MAX_CRASHES - 1, 1)
+        if record.crashes < crashes:
+            return True
+        may_run = not self._has_suspect and not runs_suspect(self.driver_id, crashes)
+        self._has_suspect |= may_run
+        return may_run
 
     def _prepare(self) -> bool:
         """Let handlers reserve what the new attempts need; tell whether that moved anything."""

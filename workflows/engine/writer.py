@@ -31,6 +31,8 @@ _RESULTS_A_TURN = 500
 _SCAN_SECONDS = 1.0
 _SWEEP_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 2.0
+#: How many turns are about one execution each after one that failed.
+_CAREFUL_TURNS = 500
 
 Answer = TypeVar("Answer")
 
@@ -59,6 +61,8 @@ class Writer:
         self._clock_offset = 0.0
         self._drivers = 1
         self._failures = 0
+        self._careful_turns = 0
+        self._has_lost_bodies = False
 
     # --- called from other threads --------------------------------------------------------
 
@@ -71,6 +75,11 @@ class Writer:
         self._has_hint = True
         self._inbox.put(None)
 
+    def lose_bodies(self) -> None:
+        """Say that all attempts have ended without a result."""
+        self._has_lost_bodies = True
+        self._inbox.put(None)
+
     def stop(self) -> None:
         """Let what runs finish for ``MGX_DRAIN_SECONDS``, then hand back the rest."""
         self._drain_until = time.monotonic() + settings.MGX_DRAIN_SECONDS
@@ -81,8 +90,8 @@ class Writer:
 
     def run(self) -> None:
         """Take turns; return after ``stop``."""
-        self._patiently(self._register)
-        while not self._is_done():
+        is_there = self._patiently(self._register)
+        while is_there and not self._is_done():
             self._collect()
             try:
                 self._do_what_is_due()
@@ -91,10 +100,11 @@ class Writer:
                 logger.warning("This driver was taken for dead; it starts again as a new one")
                 self._loop.cancel([])
                 self._results.clear()
-                self._patiently(self._register)
+                is_there = self._patiently(self._register)
             except Exception as error:  # the engine outlives whatever a turn meets
                 self._recover(error)
-        self._patiently(self._leave)
+        if is_there:
+            self._patiently(self._leave)
         connection.close()
 
     def _register(self) -> None:
@@ -118,10 +128,7 @@ class Writer:
             return
 
     def _take(self, results: list[Result] | None) -> None:
-        in_flight = self._holdings.in_flight
-        for result in results or ():
-            in_flight.discard((result.execution_id, result.step_name, result.attempt))
-            self._results.append(result)
+        self._results.extend(results or ())
 
     def _pause(self) -> float:
         """Return the seconds until something is due by itself, at least a millisecond."""
@@ -138,6 +145,12 @@ class Writer:
         return time.time() + self._clock_offset
 
     def _do_what_is_due(self) -> None:
+        if self._has_lost_bodies:
+            self._has_lost_bodies = False
+            told = {(r.execution_id, r.step_name, r.attempt) for r in self._results}
+            self._holdings.in_flight &= told
+            self._holdings.forget()
+            self._has_hint = True
         if connection.connection is None:
             settle_in()
         now = time.monotonic()
@@ -169,24 +182,41 @@ class Writer:
         self._has_hint = True
 
     def _take_turn(self, *, has_hint: bool, is_inventory: bool) -> None:
-        # After a failure one result at a time, so that only the one that cannot be written fails.
-        size = 1 if self._failures else _RESULTS_A_TURN
+        is_careful = self._careful_turns > 0
+        size = 1 if is_careful else _RESULTS_A_TURN
         results, rest = self._results[:size], self._results[size:]
-        after = self._holdings.take_turn(
-            results,
-            about=datetime.fromtimestamp(self._database_time(), UTC),
-            drivers=self._drivers,
-            has_hint=has_hint,
-            is_inventory=is_inventory,
-            is_draining=self._stopping.is_set(),
-        )
+        try:
+            after = self._holdings.take_turn(
+                results,
+                about=datetime.fromtimestamp(self._database_time(), UTC),
+                drivers=self._drivers,
+                has_hint=has_hint,
+                is_inventory=is_inventory,
+                is_draining=self._stopping.is_set(),
+                is_careful=is_careful,
+            )
+        except (leases.Fenced, OperationalError, InterfaceError):
+            raise
+        except Exception as error:
+            if is_careful:
+                self._blame(results, error)
+            self._careful_turns = _CAREFUL_TURNS
+            raise
         self._results = rest
+        self._careful_turns -= is_careful
         self._clock_offset = after.now.timestamp() - time.time()
-        self._has_hint |= after.has_claimed
+        self._has_hint |= after.has_claimed or is_careful
         if after.cancel:
             self._loop.cancel(after.cancel)
         if after.start:
             self._loop.start(after.start)
+
+    def _blame(self, results: list[Result], error: Exception) -> None:
+        """End what keeps turns from being written: the attempt at first, or else its whole run."""
+        if results and results[0].outcome != _unwritable(error):
+            results[0].outcome = _unwritable(error)
+        else:
+            self._holdings.give_up(error)
 
     def _recover(self, error: Exception) -> None:
         """Forget what a failed turn may have spoiled, and try again a little later."""
@@ -197,9 +227,6 @@ class Writer:
             connection.close()
         else:
             logger.error("A turn failed", exc_info=error)
-            if self._failures > 1 and self._results:
-                first = self._results[0]
-                first.outcome = Failed("engine_error", type(error).__name__, is_final=True)
         self._holdings.forget()
         self._has_hint = True
         time.sleep(min(0.05 * 2 ** min(self._failures, 10), _LONGEST_PAUSE_SECONDS))
@@ -211,13 +238,21 @@ class Writer:
         except leases.Fenced:
             return
 
-    def _patiently(self, act: Callable[[], None]) -> None:
-        """Do it as soon as the database answers; while stopping, give up after the grace."""
+    def _patiently(self, act: Callable[[], None]) -> bool:
+        """Do it as soon as the database answers; while stopping, give up after the grace.
+
+        Return whether it was done.
+        """
         while True:
             try:
-                return act()
+                act()
+                return True
             except (OperationalError, InterfaceError) as error:
                 logger.warning("The database did not answer: %s", type(error).__name__)
                 connection.close()
             if self._stopping.wait(1.0) and time.monotonic() > self._drain_until:
-                return None
+                return False
+
+
+def _unwritable(error: Exception) -> Failed:
+    return Failed("engine_error", type(error).__name__, is_final=True)
