@@ -28,8 +28,6 @@ class DriverByHand:
 
     def turn(self, *results: Result, drivers: int = 1, **how: bool) -> AfterCommit:
         """Take one turn: look at everything, and claim all there is, unless told otherwise."""
-        for result in results:
-            self.holdings.in_flight.discard((result.execution_id, result.step_name, result.attempt))
         options = {"has_hint": True, "is_inventory": True, "is_draining": False} | how
         after = self.holdings.take_turn(
             list(results), about=database_now(), drivers=drivers, **options

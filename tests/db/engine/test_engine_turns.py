@@ -263,6 +263,29 @@ def test_a_step_whose_worker_always_dies_is_given_up(
     assert statuses(execution) == {"a": "failed", "b": "completed"}
 
 
+def test_a_step_that_kills_its_workers_does_not_take_others_with_it(
+    scene: Scene, hand: DriverByHand, settings: Any
+) -> None:
+    """Whoever was there twice waits until it can run without any other suspect."""
+    executions = [scene.run(task("a"), max_retries=0) for _ in range(4)]
+    guilty = executions[2]
+    driver, deaths = hand, 0
+    while any(row(execution).completed_at is None for execution in executions):
+        contexts = driver.turn().start
+        if any(context.execution_id == guilty.id for context in contexts):
+            deaths += 1
+            make_stale(driver)
+            leases.take_over_from_the_dead()
+            driver = DriverByHand()
+        else:
+            driver.turn(*[result_of(context, Completed(1, "1")) for context in contexts])
+        runnable = WorkflowExecution.objects.filter(driver=None, completed_at=None)
+        runnable.update(wake_at=database_now())
+    assert deaths == settings.MGX_MAX_CRASHES
+    assert row(guilty).error_code == "worker_lost"
+    assert {row(e).status for e in executions if e != guilty} == {"completed"}
+
+
 # --- faults of the database ---------------------------------------------------------------
 
 
@@ -295,12 +318,12 @@ def test_a_turn_that_fails_has_not_happened(scene: Scene, hand: DriverByHand) ->
 def test_attempts_go_on_while_the_rows_are_read_again(scene: Scene, hand: DriverByHand) -> None:
     execution = scene.run(task("a"), task("b"))
     hand.turn()
-    lose_the_commit(hand, hand.result("a"))
-    hand.turn()
-    assert {s.crashes for s in steps_of(execution).values()} == {1, 0}, "only a's result is lost"
-    hand.work()
-    hand.finish()
+    results = [hand.result("a"), hand.result("b")]
+    lose_the_commit(hand, *results)
+    hand.turn(results[0])
+    hand.turn(results[1])
     assert row(execution).status == "completed"
+    assert {(s.attempts, s.crashes) for s in steps_of(execution).values()} == {(1, 0)}
 
 
 def test_a_commit_that_went_through_unnoticed_is_not_repeated(

@@ -1,0 +1,227 @@
+"""What cannot be written, planned or opened ends alone: the engine goes on with the others."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from approvals.gate import ApprovalGate
+from tests.db.engine.scenes import (
+    AT_ONCE,
+    Scene,
+    ended,
+    eventually,
+    gate,
+    request_of,
+    statuses,
+    step_is,
+    steps_of,
+    task,
+    temporary,
+)
+from workflows.engine import turn
+from workflows.engine.driver import Driver
+from workflows.engine.turn import Turn
+from workflows.models import EngineDriver, WorkflowExecution
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """Failed turns are logged with their tracebacks; here they are wanted."""
+    caplog.set_level(logging.CRITICAL, "workflows.engine")
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, method: str, is_poison: Callable[..., bool]) -> None:
+    """Let a method of ``Turn`` raise for what is poison."""
+    original = getattr(Turn, method)
+
+    def raising(self: Turn, run: Any, *rest: Any, **named: Any) -> Any:
+        if is_poison(run, *rest):
+            raise ValueError("poison")
+        return original(self, run, *rest, **named)
+
+    monkeypatch.setattr(Turn, method, raising)
+
+
+def test_a_result_that_cannot_be_written_fails_its_attempt_only(
+    scene: Scene, launch: Callable[[], Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = turn.write_steps
+
+    def write_steps(records: Any) -> None:
+        records = list(records)
+        if any(r.output_data and "POISON" in r.output_data for _, r in records):
+            raise ValueError("invalid byte sequence")
+        original(records)
+
+    monkeypatch.setattr(turn, "write_steps", write_steps)
+    healthy = [scene.run(task("a"), task("b", after=["a"])) for _ in range(3)]
+    sick = scene.run(task("a", inputs={"x": "POISON"}), task("b"), max_retries=0)
+    launch()
+    run = ended(sick, 30)
+    assert (run.status, run.error_code) == ("failed", "engine_error")
+    assert statuses(run) == {"a": "failed", "b": "completed"}
+    for execution in healthy:
+        assert ended(execution).status == "completed"
+        assert {(s.attempts, s.crashes) for s in steps_of(execution).values()} == {(1, 0)}
+
+
+def test_a_run_that_cannot_be_planned_is_ended_and_the_others_go_on(
+    scene: Scene, launch: Callable[[], Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    healthy = [scene.run(task("a"), task("b", after=["a"])) for _ in range(3)]
+    sick = scene.run(task("a"), gate("g"))
+    late = scene.run(task("a"), task("b", after=["a"]))
+    poison(monkeypatch, "_plan", lambda run: run.id == sick.id)
+    launch()
+    run = ended(sick, 30)
+    assert (run.status, run.error_code) == ("failed", "engine_error")
+    assert "ValueError" in run.error_message
+    for execution in (*healthy, late):
+        assert ended(execution).status == "completed"
+
+
+def test_a_run_that_becomes_impossible_underway_is_ended(
+    scene: Scene, launch: Callable[[], Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its gate is open, and it stumbles over the decision."""
+    sick = scene.run(
+        gate("g"), task("a", after=["g"]), task("long", "sleep", inputs={"seconds": 60})
+    )
+    released: list[bool] = []
+
+    @temporary("test.held")
+    async def held() -> None:
+        while not released:
+            await asyncio.sleep(0.01)
+
+    with held:
+        healthy = scene.run(task("a", "test.held"))
+        launch()
+        request_of(sick)
+        step_is(healthy, "a", "running")
+        poison(monkeypatch, "_start", lambda run, name: run.id == sick.id and name == "a")
+        scene.decide(sick)
+        run = ended(sick, 30)
+        assert (run.status, run.error_code) == ("failed", "engine_error")
+        assert statuses(run) == {"g": "cancelled", "long": "cancelled"}
+        released.append(True)
+        assert ended(healthy).status == "completed"
+    assert {(s.attempts, s.crashes) for s in steps_of(healthy).values()} == {(1, 0)}
+
+
+def test_a_gate_that_cannot_be_opened_ends_its_run_only(
+    scene: Scene, launch: Callable[[], Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = ApprovalGate.open
+
+    def raising(self: ApprovalGate, openings: Any, now: Any) -> Any:
+        if any(opening.texts["title"] == "POISON" for opening in openings):
+            raise ValueError("poison")
+        return original(self, openings, now)
+
+    monkeypatch.setattr(ApprovalGate, "open", raising)
+    healthy = scene.run(gate("g"))
+    sick = scene.run(task("a"), gate("g", after=["a"], title="POISON"))
+    launch()
+    assert ended(sick, 30).error_code == "engine_error"
+    scene.decide(healthy)
+    assert ended(healthy).status == "completed"
+
+
+def test_an_outage_in_the_middle_of_a_turn_loses_and_repeats_nothing(
+    scene: Scene, launch: Callable[[], Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    failing = {4, 5, 9}
+    turns = iter(range(10_000))
+    original = turn.append_events
+
+    def append_events(*arguments: Any) -> None:
+        if next(turns) in failing:
+            raise OperationalError("the connection is gone")
+        original(*arguments)
+
+    @temporary("test.counted")
+    async def counted(context: Any) -> None:
+        calls.append(f"{context.run_number} {context.step.name}")
+
+    monkeypatch.setattr(turn, "append_events", append_events)
+    with counted:
+        steps = [task("s0", "test.counted")]
+        steps += [task(f"s{n}", "test.counted", after=[f"s{n - 1}"]) for n in range(1, 5)]
+        workflow = scene.workflow(*steps)
+        executions = [scene.start(workflow) for _ in range(10)]
+        launch()
+        for execution in executions:
+            assert ended(execution, 30).status == "completed"
+    assert len(calls) == len(set(calls)) == 50
+    assert next(turns) > 9
+
+
+def test_a_fenced_driver_starts_over_as_a_new_one(
+    scene: Scene, launch: Callable[[], Driver], settings: Any
+) -> None:
+    begun: list[int] = []
+
+    @temporary("test.long")
+    async def long(context: Any) -> int:
+        begun.append(context.attempt)
+        if context.attempt == 1:
+            await asyncio.sleep(60)
+        return context.attempt
+
+    with long:
+        execution = scene.run(task("a", "test.long"), task("b", after=["a"]))
+        launch()
+        eventually(lambda: begun == [1], "the first attempt")
+        drivers = EngineDriver.objects.filter(fenced_at=None, stopped_at=None)
+        first = drivers.get()
+        EngineDriver.objects.update(heartbeat_at="2020-01-01T00:00:00Z")
+        launch()
+        run = ended(execution)
+    assert begun == [1, 2]
+    assert run.output_data == {"b": {}}
+    assert steps_of(run)["a"].crashes == 1
+    eventually(lambda: drivers.exclude(id=first.id).count() == 2, "a new row for the first driver")
+
+
+def test_a_body_that_ends_the_loop_costs_its_own_step_only(
+    scene: Scene, launch: Callable[[], Driver]
+) -> None:
+    """SystemExit in a task of asyncio's, which the body made, goes through asyncio itself."""
+
+    @temporary("test.ends_loop")
+    async def ends_loop() -> None:
+        async def exits() -> None:
+            raise SystemExit
+
+        await asyncio.gather(exits())
+
+    with ends_loop:
+        launch()
+        healthy = scene.run(
+            task("a", "sleep", inputs={"seconds": 0.3}, config=AT_ONCE), task("b", after=["a"])
+        )
+        step_is(healthy, "a", "running")
+        sick = scene.run(task("s", "test.ends_loop", max_retries=0))
+        assert ended(sick, 30).error_code in ("worker_lost", "error")
+        assert ended(healthy, 30).status == "completed"
+
+
+def test_a_driver_that_cannot_reach_the_database_stops_when_asked(
+    launch: Callable[[], Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def register() -> None:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr("workflows.engine.leases.register", register)
+    driver = launch()
+    driver.stop()
+    assert driver.join(5)
+    assert not WorkflowExecution.objects.exists()
