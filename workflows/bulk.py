@@ -5,8 +5,7 @@ PostgreSQL rows travel as one array a column (``unnest``), on SQLite as one prep
 run for each row. Everything else in this project goes through the ORM.
 """
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -18,12 +17,11 @@ from django.db import connection
 from django.db.models import Model
 
 from workflows.core.canonical import dumps_canonical
+from workflows.dialects import RawJson, array, array_of, sqlite_column, sqlite_parameter
 
 Row = Sequence[Any]
 Rows = list[tuple[Any, ...]]
 Query = tuple[str, Sequence[Any]]
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-
 ENGINE_CHANNEL = "mgx_engine"
 EVENTS_CHANNEL = "mgx_events"
 
@@ -38,12 +36,6 @@ class Column(NamedTuple):
     name: str
     type: str
     keeps: bool = False
-
-
-class RawJson(str):
-    """JSON that is text already, checked by ``workflows/core/canonical.py``."""
-
-    __slots__ = ()
 
 
 def insert_rows(table: str, columns: Sequence[Column], rows: Sequence[Row]) -> None:
@@ -108,7 +100,7 @@ def select_together(*queries: Query) -> list[Rows]:
         return [select(sql, *parameters) for sql, parameters in queries]
     with _driver() as raw:
         with raw.pipeline():
-            cursors = [psycopg.Cursor(raw).execute(sql, parameters) for sql, parameters in queries]
+            cursors = [psycopg.Cursor(raw).execute(sql, _bound(given)) for sql, given in queries]
         return [cursor.fetchall() for cursor in cursors]
 
 
@@ -121,8 +113,8 @@ def select(sql: str, *parameters: Any) -> Rows:
     with _driver() as raw:
         if _is_postgresql():
             with psycopg.Cursor(raw) as cursor:
-                return cursor.execute(sql, parameters).fetchall()
-        cursor = raw.execute(_in_sqlite(sql), [_sqlite_parameter(value) for value in parameters])
+                return cursor.execute(sql, _bound(parameters)).fetchall()
+        cursor = raw.execute(_in_sqlite(sql), [sqlite_parameter(value) for value in parameters])
         rows: Rows = cursor.fetchall()
         return rows
 
@@ -234,17 +226,20 @@ def _run(
     """Run a statement whose parameters are ``before`` and then the columns of ``rows``."""
     if not rows:
         return
-    converted = [
-        _column(values, column.type)
-        for column, values in zip(columns, zip(*rows, strict=True), strict=True)
-    ]
+    by_column = zip(columns, zip(*rows, strict=True), strict=True)
     with _driver() as raw:
         if _is_postgresql():
-            # It binds on the server: the statement is planned once, arrays go as they are.
+            arrays = [array(values, column.type) for column, values in by_column]
+            # It binds on the server, where the statement is planned once.
             with psycopg.Cursor(raw) as cursor:
-                cursor.execute(sql, [*before, *converted])
+                cursor.execute(sql, [*before, *arrays])
         else:
+            converted = [sqlite_column(values, column.type) for column, values in by_column]
             raw.executemany(sql, zip(*converted, strict=True))
+
+
+def _bound(parameters: Sequence[Any]) -> list[Any]:
+    return [array_of(value) if isinstance(value, list) else value for value in parameters]
 
 
 @contextmanager
@@ -255,53 +250,14 @@ def _driver() -> Iterator[Any]:
         yield connection.connection
 
 
-def _column(values: Sequence[Any], kind: str) -> Sequence[Any]:
-    """Return one column's values as the database's driver takes them."""
-    convert = _json if kind == "jsonb" else None if _is_postgresql() else _SQLITE.get(kind)
-    if convert is None:
-        return list(values)
-    if kind == "jsonb":
-        return [None if value is None else convert(value) for value in values]
-    # The same few identifiers and moments stand in most rows of a batch.
-    known: dict[Any, Any] = {None: None}
-    converted = []
-    for value in values:
-        text = known.get(value)
-        if text is None and value is not None:
-            text = known[value] = convert(value)
-        converted.append(text)
-    return converted
-
-
 def _storage(field: Any) -> str:
     """Return the kind of field that a column is stored as: a foreign key's is that of its key."""
     kind: str = (field.target_field if field.is_relation else field).get_internal_type()
     return kind
 
 
-def _checked(value: Any) -> "RawJson":
+def _checked(value: Any) -> RawJson:
     return RawJson(dumps_canonical(value))
-
-
-def _json(value: Any) -> str:
-    return value if isinstance(value, RawJson) else _ENCODER.encode(value)
-
-
-def _identifier(value: UUID) -> Any:
-    return value if _is_postgresql() else value.hex
-
-
-def _sqlite_parameter(value: Any) -> Any:
-    if isinstance(value, list):
-        return json.dumps([item.hex if isinstance(item, UUID) else item for item in value])
-    if convert := _SQLITE_TYPES.get(type(value)):
-        return convert(value)
-    return value
-
-
-def _timestamp(value: datetime) -> str:
-    """Return ``value`` in the form in which Django keeps it in SQLite: UTC, without a zone."""
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
 
 
 _TYPES = {
@@ -315,14 +271,6 @@ _TYPES = {
     "PositiveIntegerField": "bigint",
     "TextField": "text",
     "UUIDField": "uuid",
-}
-_SQLITE: dict[str, Callable[[Any], Any]] = {
-    "uuid": lambda value: value.hex,
-    "timestamptz": _timestamp,
-}
-_SQLITE_TYPES: dict[type, Callable[[Any], Any]] = {
-    UUID: lambda value: value.hex,
-    datetime: _timestamp,
 }
 
 

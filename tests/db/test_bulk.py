@@ -10,7 +10,6 @@ from django.db import DatabaseError, IntegrityError
 from approvals.models import WorkflowStepApproval
 from workflows.bulk import (
     Column,
-    RawJson,
     as_moment,
     as_uuid,
     insert_objects,
@@ -22,6 +21,7 @@ from workflows.bulk import (
 )
 from workflows.core.errors import UnstorableError
 from workflows.core.ids import uuid7
+from workflows.dialects import RawJson
 from workflows.models import EngineDriver, Timer, Workspace
 
 pytestmark = pytest.mark.django_db

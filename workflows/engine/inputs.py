@@ -4,10 +4,10 @@ from typing import Any
 
 from django.conf import settings
 
-from workflows.bulk import RawJson
 from workflows.core.canonical import MAX_DEPTH, dumps_canonical
 from workflows.core.compiled import CompiledStep
 from workflows.core.scope import Scope
+from workflows.dialects import RawJson
 
 #: How many outputs of the largest size the result of a run can hold.
 _OUTPUTS_A_RESULT = 16

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from workflows.bulk import RawJson
 from workflows.core.compiled import CompiledDefinition
 from workflows.core.ids import step_execution_id
 from workflows.core.planner import Progress
 from workflows.core.retry import RetryPolicy
 from workflows.core.scope import Scope
 from workflows.core.states import TERMINAL_STEP_STATUSES, ExecutionStatus, StepStatus
+from workflows.dialects import RawJson
 from workflows.handlers import StepContext
 
 

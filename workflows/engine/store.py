@@ -9,7 +9,6 @@ from uuid import UUID
 from workflows.bulk import (
     Column,
     Query,
-    RawJson,
     Rows,
     as_moment,
     as_uuid,
@@ -18,6 +17,7 @@ from workflows.bulk import (
     update_rows,
 )
 from workflows.core.states import ExecutionStatus, StepStatus
+from workflows.dialects import RawJson
 from workflows.engine.run import Run, StepRecord
 from workflows.models import WorkflowExecution
 

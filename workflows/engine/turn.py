@@ -14,11 +14,12 @@ from uuid import UUID
 
 from django.conf import settings
 
-from workflows.bulk import RawJson, pipelined, wake_engine
+from workflows.bulk import pipelined, wake_engine
 from workflows.core.errors import ExpressionError, UnstorableError
 from workflows.core.outcomes import Completed, Failed, Outcome, Skipped, Waiting
 from workflows.core.planner import Move, Skip, Start, next_moves
 from workflows.core.states import ExecutionStatus, SkipReason, StepStatus
+from workflows.dialects import RawJson
 from workflows.engine.inputs import (
     dump_json,
     dump_result,
