@@ -1,5 +1,6 @@
 """How a driver comes into a django-q2 worker, and how it leaves with it."""
 
+import gc
 import signal
 import threading
 from types import FrameType
@@ -17,6 +18,10 @@ def start_driver(*, proc_name: str = "", **_: object) -> None:
     """
     # A connection that came over the fork belongs to the parent too.
     connections.close_all()
+    # What was imported stays for ever: it is not looked through again, and its pages stay shared
+    # with the parent. What the engine makes lives for a turn or for a run, and has no cycles.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     driver = Driver()
     driver.launch()
     threading.Thread(target=_stop_with_main_thread, args=[driver], daemon=True).start()
