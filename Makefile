@@ -28,8 +28,7 @@ setup-tools:
 	@./.ci/install $(VENV) $(locks_lint)
 
 run: setup  ## everything, with the demo workspace, on http://127.0.0.1:$(PORT)/
-	@$(python) manage.py migrate --verbosity 0
-	@exec $(python) manage.py up --demo --port $(PORT)
+	@exec $(python) manage.py up --migrate --demo --port $(PORT)
 
 test: setup-test  ## the tests, on every database and browser that is here
 	@VENV=$(VENV) ./.ci/test

@@ -140,6 +140,14 @@ def test_it_asks_for_migrate_first(installation: Installation) -> None:
     assert "manage.py migrate" in done.stderr
 
 
+@once
+def test_it_migrates_where_it_is_asked_to(
+    installation: Installation, start_up: Callable[..., Up]
+) -> None:
+    installation.manage("migrate", "sessions", "zero", "--verbosity", "0")
+    start_up("--migrate").wait_until_well()
+
+
 def read(log: Path) -> str:
     return log.read_text()
 

@@ -3,6 +3,7 @@ import sys
 from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
@@ -19,13 +20,17 @@ class Command(BaseCommand):
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
         parser.add_argument("--port", default=8000, type=int, help="port to listen on")
         parser.add_argument(
+            "--migrate", action="store_true", help="bring the database up to date first"
+        )
+        parser.add_argument(
             "--demo", action="store_true", help="make the demo workspace and tell about it"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.check(databases=["default"])
-        executor = MigrationExecutor(connection)
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        if options["migrate"]:
+            call_command("migrate", verbosity=0, interactive=False, skip_checks=True)
+        elif self._is_behind():
             raise CommandError("The database is not up to date. First run: manage.py migrate")
         connection.close()
         path = [str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")]
@@ -39,3 +44,7 @@ class Command(BaseCommand):
         sys.stdout.flush()
         # The supervisor takes this process's place: it needs none of what Django has loaded.
         os.execv(sys.executable, command)
+
+    def _is_behind(self) -> bool:
+        executor = MigrationExecutor(connection)
+        return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
