@@ -3,6 +3,7 @@
 import http.client
 import logging
 import os
+import resource
 import socket
 import sys
 import threading
@@ -16,12 +17,14 @@ logger = logging.getLogger("mgx.supervisor")
 
 _BEAT_SECONDS = 2.0
 _PATIENCE_SECONDS = 5.0
+_MOST_FILES = 65_536
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared, not bound)
 
 
 def main() -> None:
     """Serve until SIGTERM."""
     end_with_supervisor()
+    _allow_many_sockets()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mgx.settings")
     listener = socket.socket(fileno=int(sys.argv[1]))
     config = uvicorn.Config(
@@ -37,6 +40,13 @@ def main() -> None:
     )
     threading.Thread(target=_beat_while_serving, args=(listener,), daemon=True).start()
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def _allow_many_sockets() -> None:
+    """Raise the limit of open files, by default 1,024, as far as this user may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _beat_while_serving(listener: socket.socket) -> None:
