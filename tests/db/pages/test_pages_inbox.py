@@ -10,19 +10,15 @@ from django.utils import timezone
 
 from approvals.models import Door
 from approvals.services.decisions import Decision, decide
+from tests.pages import html, row_titles
 from workflows.models import Event, EventStream, Membership, Project
 from workflows.services.definitions import create_workflow
 
 pytestmark = pytest.mark.django_db
 
 
-def titles(answer):
-    found = re.findall(r'data-row-link href="[^"]*">([^<]*)</a>', answer.content.decode())
-    return [title.replace("&amp;", "&") for title in found]
-
-
 def groups(answer):
-    return re.findall(r'class="inbox-group">([^<]*) <span>(\d+)</span>', answer.content.decode())
+    return re.findall(r'class="inbox-group">([^<]*) <span>(\d+)</span>', html(answer))
 
 
 def region(client, name, url="/approvals/", **query):
@@ -39,30 +35,30 @@ class TestWhoSeesWhat:
     def test_what_waits_for_me_is_there(self, approver, ask, url):
         ask("Deploy it")
         answer = approver.get(url)
-        assert titles(answer) == ["Deploy it"]
-        assert "1 request waits, for your approval" not in answer.content.decode()
-        assert "1 request waits for your approval" in answer.content.decode()
+        assert row_titles(answer) == ["Deploy it"]
+        assert "1 request waits, for your approval" not in html(answer)
+        assert "1 request waits for your approval" in html(answer)
 
     def test_what_others_must_decide_is_on_their_tab(self, client_for, ask):
         ask("Only for the approver", required_approvers=["user123"])
-        assert titles(client_for("editor").get("/approvals/")) == []
+        assert row_titles(client_for("editor").get("/approvals/")) == []
         answer = client_for("editor").get("/approvals/?tab=others")
-        assert titles(answer) == ["Only for the approver"]
+        assert row_titles(answer) == ["Only for the approver"]
 
     def test_what_was_decided_is_on_its_tab_with_who_and_what(self, approver, ask, users):
         approval = ask("Deploy it")
         decide(Decision(approval.pk, "rejected", "No."), user=users["approver"], door=Door.PAGE)
-        assert titles(approver.get("/approvals/")) == []
+        assert row_titles(approver.get("/approvals/")) == []
         answer = approver.get("/approvals/?tab=decided")
-        assert titles(answer) == ["Deploy it"]
-        assert "Rejected" in answer.content.decode()
+        assert row_titles(answer) == ["Deploy it"]
+        assert "Rejected" in html(answer)
         assert groups(answer) == [("Today", "1")]
 
     def test_another_workspace_is_not_seen(self, client, ask, outsider):
         ask("Deploy it")
         client.force_login(outsider, "django.contrib.auth.backends.ModelBackend")
         for tab in ("", "others", "decided"):
-            assert titles(client.get("/approvals/", {"tab": tab})) == []
+            assert row_titles(client.get("/approvals/", {"tab": tab})) == []
 
     def test_one_workspace_is_shown_at_a_time_and_remembered(
         self, approver, ask, users, other_workspace
@@ -71,18 +67,18 @@ class TestWhoSeesWhat:
         Membership.objects.create(
             workspace=other_workspace, user=users["approver"], role="approver"
         )
-        assert titles(approver.get("/approvals/?workspace=globex")) == []
-        assert titles(approver.get("/approvals/")) == []
-        assert titles(approver.get("/approvals/?workspace=acme")) == ["Deploy it"]
-        assert titles(approver.get("/approvals/?workspace=initech")) == ["Deploy it"]
+        assert row_titles(approver.get("/approvals/?workspace=globex")) == []
+        assert row_titles(approver.get("/approvals/")) == []
+        assert row_titles(approver.get("/approvals/?workspace=acme")) == ["Deploy it"]
+        assert row_titles(approver.get("/approvals/?workspace=initech")) == ["Deploy it"]
 
     def test_whoever_belongs_nowhere_is_told_so(self, client, make_member):
         client.force_login(make_member("nobody"), "django.contrib.auth.backends.ModelBackend")
-        assert "You belong to no workspace yet" in client.get("/approvals/").content.decode()
+        assert "You belong to no workspace yet" in html(client.get("/approvals/"))
 
     def test_an_empty_inbox_says_what_comes(self, approver, ask):
         ask(required_approvers=["editor"])
-        page = approver.get("/approvals/").content.decode()
+        page = html(approver.get("/approvals/"))
         assert "Nothing waits for your approval" in page
         assert "1 request waits for other people." in page
 
@@ -94,22 +90,22 @@ class TestRows:
         ask("Soon", expires_after_seconds=1_800)
         ask("By itself", auto_approve_after_seconds=600)
         answer = approver.get("/approvals/")
-        assert titles(answer) == ["By itself", "Soon", "Later", "No end"]
+        assert row_titles(answer) == ["By itself", "Soon", "Later", "No end"]
         assert groups(answer) == [("Within the hour", "2"), ("Later", "2")]
 
     def test_they_say_what_approval_starts_and_what_silence_does(self, approver, ask):
         ask(auto_approve_after_seconds=600)
-        page = approver.get("/approvals/").content.decode()
+        page = html(approver.get("/approvals/"))
         assert "<code>execute_plan</code>" in page
         assert "approves itself" in page
 
     def test_they_say_who_is_still_needed(self, approver, ask):
         ask(required_approvers=["editor", "user123"])
-        assert "You or editor" in approver.get("/approvals/").content.decode()
+        assert "You or editor" in html(approver.get("/approvals/"))
 
     def test_a_title_is_text(self, approver, ask):
         ask('<script>alert("x")</script>')
-        page = approver.get("/approvals/").content.decode()
+        page = html(approver.get("/approvals/"))
         assert "<script>alert" not in page
         assert "&lt;script&gt;alert" in page
 
@@ -124,7 +120,7 @@ class TestRows:
         for index in range(8):
             ask(f"Deploy more {index}", required_approvers=["user123", "editor"])
         with CaptureQueriesContext(connection) as many:
-            assert len(titles(approver.get("/approvals/"))) == 10
+            assert len(row_titles(approver.get("/approvals/"))) == 10
         assert len(many) == len(few)
 
 
@@ -143,7 +139,7 @@ class TestFilters:
         ask("Refund it", of=other, expires_after_seconds=5 * 86_400)
 
         def found(**query):
-            return titles(approver.get("/approvals/", query))
+            return row_titles(approver.get("/approvals/", query))
 
         assert found(q="refund") == ["Refund it"]
         assert found(workflow=other.pk) == ["Refund it"]
@@ -155,13 +151,13 @@ class TestFilters:
 
     def test_the_address_keeps_them(self, approver, ask, workflow):
         ask()
-        page = approver.get("/approvals/", {"q": "plan", "workflow": workflow.pk}).content.decode()
+        page = html(approver.get("/approvals/", {"q": "plan", "workflow": workflow.pk}))
         assert 'name="q" value="plan"' in page
         assert f'<option value="{workflow.pk}" selected>' in page
 
     def test_nothing_found_says_so_and_leads_back(self, approver, ask):
         ask()
-        assert "No request matches" in approver.get("/approvals/?q=zebra").content.decode()
+        assert "No request matches" in html(approver.get("/approvals/?q=zebra"))
 
     @pytest.mark.parametrize(
         "query",
@@ -189,9 +185,9 @@ class TestFilters:
         requests = [Request(workspace_id=workspace.pk, title=f"R{i}") for i in range(51)]
         open_requests(requests, timezone.now())
         first = approver.get("/approvals/")
-        assert len(titles(first)) == 50
+        assert len(row_titles(first)) == 50
         assert 'rel="next"' in first.content.decode()
-        assert len(titles(approver.get("/approvals/?page=2"))) == 1
+        assert len(row_titles(approver.get("/approvals/?page=2"))) == 1
 
 
 class TestLiveRegions:
@@ -199,13 +195,13 @@ class TestLiveRegions:
         ask()
         seq = EventStream.objects.get(workspace=workspace).last_seq
         assert seq == Event.objects.count()
-        page = approver.get("/approvals/").content.decode()
+        page = html(approver.get("/approvals/"))
         assert f'data-live-url="/ws/events/?workspace=acme" data-live-after="{seq}"' in page
 
     def test_only_the_regions_asked_for_are_rendered(self, approver, ask):
         ask()
         answer = region(approver, "waiting,inbox-head")
-        page = answer.content.decode()
+        page = html(answer)
         assert "<html" not in page
         assert 'data-live-region="waiting"' in page
         assert 'data-live-region="inbox-head"' in page
@@ -219,10 +215,8 @@ class TestLiveRegions:
         first, second = ask("First"), ask("Second")
         decide(Decision(first.pk, "approved"), user=users["approver"], door=Door.API)
         answer = region(approver, "requests", shown=f"{first.pk},{second.pk}")
-        assert titles(answer) == ["First", "Second"]
-        assert re.search(
-            rf'is-decided" id="request-{first.pk}"[^>]*data-decided', str(answer.content)
-        )
+        assert row_titles(answer) == ["First", "Second"]
+        assert re.search(rf'is-decided" id="request-{first.pk}"[^>]*data-decided', html(answer))
 
     def test_new_requests_wait_behind_a_link(self, approver, ask):
         old = ask("Old")
@@ -230,23 +224,23 @@ class TestLiveRegions:
         ask("New", ago=0)
         ask("Newer", ago=0)
         answer = region(approver, "requests", shown=str(old.pk), since=since)
-        assert titles(answer) == ["Old"]
-        assert "Show 2 new requests" in answer.content.decode()
+        assert row_titles(answer) == ["Old"]
+        assert "Show 2 new requests" in html(answer)
 
     def test_an_empty_list_shows_what_comes_at_once(self, approver, ask):
         ask("New", ago=0)
         answer = region(approver, "requests", shown="", since=timezone.now().isoformat())
-        assert titles(answer) == ["New"]
+        assert row_titles(answer) == ["New"]
 
     def test_foreign_rows_cannot_be_kept(self, client, ask, outsider):
         approval = ask()
         client.force_login(outsider, "django.contrib.auth.backends.ModelBackend")
-        assert titles(region(client, "requests", shown=str(approval.pk))) == []
+        assert row_titles(region(client, "requests", shown=str(approval.pk))) == []
 
     def test_the_count_is_in_the_title_and_the_navigation(self, approver, ask):
         ask()
         ask()
-        page = approver.get("/approvals/").content.decode()
+        page = html(approver.get("/approvals/"))
         assert "<title>(2) Inbox · MGX</title>" in page
         assert "data-title-count>2</span>" in page
 
@@ -256,7 +250,7 @@ class TestSeveralAtOnce:
         first, second = ask("First"), ask("Second")
         approver.get(f"/approvals/{first.pk}/")
         query = {"id": [first.pk, second.pk], "outcome": "approved"}
-        page = approver.get("/approvals/review/", query).content.decode()
+        page = html(approver.get("/approvals/review/", query))
         assert "Approve 2 requests" in page
         assert "You have not opened one of them." in page
         assert page.count("You have not opened this one") == 1
@@ -265,7 +259,7 @@ class TestSeveralAtOnce:
         first, second = ask("First"), ask("Second")
         decide(Decision(second.pk, "rejected", "No."), user=users["admin"], door=Door.API)
         answer = approver.post("/approvals/review/", form("approved", first, second))
-        page = answer.content.decode()
+        page = html(answer)
         first.refresh_from_db()
         assert first.status == "approved"
         assert first.decisions.get().user == users["approver"]
@@ -276,7 +270,7 @@ class TestSeveralAtOnce:
         approval = ask()
         answer = approver.post("/approvals/review/", form("request_changes", approval))
         assert answer.status_code == 400
-        assert "Write what should change." in answer.content.decode()
+        assert "Write what should change." in html(answer)
         approval.refresh_from_db()
         assert approval.status == "pending"
 
@@ -296,7 +290,7 @@ class TestSeveralAtOnce:
 
     @pytest.mark.parametrize("query", ["", "?id=x&outcome=approved", "?outcome=sudo"])
     def test_nothing_selected_leads_back(self, approver, ask, query):
-        page = approver.get(f"/approvals/review/{query}").content.decode()
+        page = html(approver.get(f"/approvals/review/{query}"))
         assert "Nothing is selected" in page
 
 

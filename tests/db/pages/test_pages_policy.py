@@ -5,6 +5,8 @@ import re
 import pytest
 from django.utils import timezone
 
+from tests.pages import html
+
 pytestmark = pytest.mark.django_db
 
 NO_INLINE = re.compile(r"""<style|\sstyle=|<script(?![^>]*\bsrc=)|\son\w+=["']|javascript:""")
@@ -32,13 +34,13 @@ def test_nothing_needs_what_the_policy_forbids(approver, addresses):
     for address in addresses:
         answer = approver.get(address)
         assert answer.status_code == 200, address
-        assert not NO_INLINE.search(answer.content.decode()), address
+        assert not NO_INLINE.search(html(answer)), address
         assert "default-src 'self'" in answer["Content-Security-Policy"]
 
 
 def test_every_page_has_a_title_one_heading_and_a_way_past_the_navigation(approver, addresses):
     for address in addresses:
-        page = approver.get(address).content.decode()
+        page = html(approver.get(address))
         assert len(re.findall(r"<h1[ >]", page)) == 1, address
         assert re.search(r"<title>[^<]{8,}</title>", page), address
         assert 'href="#main"' in page
@@ -46,7 +48,7 @@ def test_every_page_has_a_title_one_heading_and_a_way_past_the_navigation(approv
 
 def test_ids_are_unique(approver, addresses):
     for address in addresses:
-        ids = re.findall(r'\sid="([^"]+)"', approver.get(address).content.decode())
+        ids = re.findall(r'\sid="([^"]+)"', html(approver.get(address)))
         assert len(ids) == len(set(ids)), (address, [i for i in ids if ids.count(i) > 1])
 
 
@@ -58,10 +60,10 @@ def test_pages_are_not_kept_by_anybody_else(approver, addresses):
 def test_times_stand_in_the_readers_zone_once_it_is_known(approver, ask):
     approval = ask()
     asked = approval.requested_at
-    page = approver.get(f"/approvals/{approval.pk}/").content.decode()
+    page = html(approver.get(f"/approvals/{approval.pk}/"))
     assert f"{asked:%H:%M} UTC</time>" in page
     approver.cookies["mgx_zone"] = "Asia/Kolkata"
-    page = approver.get(f"/approvals/{approval.pk}/").content.decode()
+    page = html(approver.get(f"/approvals/{approval.pk}/"))
     local = timezone.localtime(asked, timezone.get_fixed_timezone(330))
     assert f"{local:%H:%M}</time>" in page
 
@@ -76,5 +78,5 @@ def test_a_zone_that_is_none_means_utc(approver, ask, zone):
 def test_what_is_not_there_says_so_in_words(approver, workspace):
     answer = approver.get("/executions/00000000-0000-0000-0000-000000000000/")
     assert answer.status_code == 404
-    assert "There is nothing here" in answer.content.decode()
-    assert not NO_INLINE.search(answer.content.decode())
+    assert "There is nothing here" in html(answer)
+    assert not NO_INLINE.search(html(answer))

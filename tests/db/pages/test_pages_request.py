@@ -11,6 +11,7 @@ from django.utils import timezone
 from approvals.models import Door, WorkflowStepApproval
 from approvals.services.decisions import Decision, decide
 from approvals.services.requests import comment, create_approval_request
+from tests.pages import html, text
 from workflows.models import Membership, WorkflowExecution
 
 pytestmark = pytest.mark.django_db
@@ -30,14 +31,9 @@ def sent(approval, outcome, feedback="", **changed):
     }
 
 
-def text(answer):
-    """The page's words, without its tags."""
-    return " ".join(re.sub(r"<[^>]*>", " ", answer.content.decode()).split())
-
-
 def frame(answer):
     """What stands in the frame of the agent, and what stands outside it."""
-    before, start, rest = answer.content.decode().partition('<section class="untrusted"')
+    before, start, rest = html(answer).partition('<section class="untrusted"')
     inside, _, after = rest.partition("</section>")
     return start + inside, before + after
 
@@ -61,7 +57,7 @@ class TestWhatMgxKnows:
         )
 
     def test_the_gate_stands_in_the_picture(self, approver, ask):
-        page = approver.get(url(ask())).content.decode()
+        page = html(approver.get(url(ask())))
         assert re.search(r'class="graph-node tone-waiting is-waiting is-current"', page)
         assert "Waiting for you" in page
         assert "Starts next" in page
@@ -124,7 +120,7 @@ class TestWhatTheAgentWrote:
 
     def test_the_raw_json_is_one_click_away(self, approver, ask):
         inside, _ = frame(approver.get(url(ask(data={"a": [1, 2]}))))
-        assert re.search(r"<details[^>]*><summary>Raw JSON</summary><pre", inside)
+        assert re.search(r"<details[^>]*>\s*<summary>Raw JSON</summary>\s*<pre", inside)
 
     def test_changes_since_the_revision_before_are_shown(self, approver, ask, users):
         first = ask(data={"rollout": {"strategy": "all at once"}})
@@ -143,14 +139,14 @@ class TestWhatTheAgentWrote:
 
 class TestDeciding:
     def test_none_is_chosen_at_first(self, approver, ask):
-        page = approver.get(url(ask())).content.decode()
+        page = html(approver.get(url(ask())))
         assert page.count('type="radio"') == 3
         assert "checked" not in re.findall(r'<input[^>]*type="radio"[^>]*>', page)[0]
         assert not re.search(r'type="radio"[^>]* checked', page)
 
     def test_a_link_can_choose_but_never_decides(self, approver, ask):
         approval = ask()
-        page = approver.get(f"{url(approval)}?choice=rejected").content.decode()
+        page = html(approver.get(f"{url(approval)}?choice=rejected"))
         assert re.search(r'value="rejected" checked', page)
         approval.refresh_from_db()
         assert approval.status == "pending"
@@ -168,7 +164,7 @@ class TestDeciding:
         decision = approval.decisions.get()
         assert (decision.user, decision.door) == (users["approver"], "page")
         assert decision.comment == feedback
-        assert 'class="toast-note"' in answer.content.decode()
+        assert 'class="toast-note"' in html(answer)
 
     @pytest.mark.parametrize(
         ("outcome", "words"),
@@ -183,7 +179,7 @@ class TestDeciding:
         approval = ask()
         answer = approver.post(url(approval), sent(approval, outcome))
         assert answer.status_code == 400
-        assert words in answer.content.decode()
+        assert words in html(answer)
         approval.refresh_from_db()
         assert approval.status == "pending"
 
@@ -192,7 +188,7 @@ class TestDeciding:
         form = sent(approval, "rejected", "Because </textarea> of this", digest="0" * 64)
         answer = approver.post(url(approval), form)
         assert answer.status_code == 409
-        page = answer.content.decode()
+        page = html(answer)
         assert "The content changed while you were reading." in page
         assert "Because &lt;/textarea&gt; of this" in page
         assert re.search(r'value="rejected" checked', page)
@@ -229,29 +225,29 @@ class TestDeciding:
     def test_an_expired_request_is_not_decided(self, approver, ask):
         approval = ask(ago=120, expires_after_seconds=60)
         page = approver.get(url(approval))
-        assert "It can no longer be decided." in page.content.decode()
-        assert 'name="outcome"' not in page.content.decode()
+        assert "It can no longer be decided." in html(page)
+        assert 'name="outcome"' not in html(page)
         answer = approver.post(url(approval), sent(approval, "approved"))
         assert answer.status_code == 409
-        assert "This request has expired." in answer.content.decode()
+        assert "This request has expired." in html(answer)
 
     def test_a_run_that_has_ended_leaves_nothing_to_decide(self, approver, ask):
         approval = ask()
         WorkflowExecution.objects.filter(pk=approval.workflow_execution_id).update(
             status="failed", completed_at=timezone.now(), wake_at=None
         )
-        assert "Nothing is left to decide" in approver.get(url(approval)).content.decode()
+        assert "Nothing is left to decide" in html(approver.get(url(approval)))
         assert approver.post(url(approval), sent(approval, "approved")).status_code == 409
 
     def test_who_may_not_decide_is_told_why(self, client_for, ask):
         approval = ask(required_approvers=["user123"])
         editor = client_for("editor")
-        page = editor.get(url(approval)).content.decode()
+        page = html(editor.get(url(approval)))
         assert "Only user123 may decide on this." in page
         assert 'name="outcome"' not in page
         answer = editor.post(url(approval), sent(approval, "approved"))
         assert answer.status_code == 403
-        assert "Your decision was not recorded." in answer.content.decode()
+        assert "Your decision was not recorded." in html(answer)
 
     def test_who_started_it_cannot_decide(self, client_for, ask):
         approval = ask(by="admin", prevent_self_approval=True)
@@ -278,7 +274,7 @@ class TestDeciding:
         browser.force_login(users["approver"], "django.contrib.auth.backends.ModelBackend")
         answer = browser.post(url(approval), sent(approval, "approved"))
         assert answer.status_code == 403
-        assert "This form is too old" in answer.content.decode()
+        assert "This form is too old" in html(answer)
 
     @pytest.mark.parametrize("path", ["/approvals/../", "/approvals/' OR 1/", "/approvals/%2e%2e/"])
     def test_no_such_address(self, approver, path):
@@ -290,7 +286,7 @@ class TestComments:
         approval = ask()
         answer = approver.post(f"{url(approval)}comments/", {"body": "<b>Nine</b> replicas"})
         assert answer["Location"] == f"{url(approval)}#comments"
-        page = approver.get(url(approval)).content.decode()
+        page = html(approver.get(url(approval)))
         assert "&lt;b&gt;Nine&lt;/b&gt; replicas" in page
         approval.refresh_from_db()
         assert approval.status == "pending"
@@ -298,7 +294,7 @@ class TestComments:
     def test_an_empty_one_is_refused(self, approver, ask):
         answer = approver.post(f"{url(ask())}comments/", {"body": "  "})
         assert answer.status_code == 400
-        assert "Write something." in answer.content.decode()
+        assert "Write something." in html(answer)
 
     def test_the_number_of_queries_does_not_grow(self, approver, ask, users):
         approval = ask(required_approvers=["user123"])
@@ -317,9 +313,7 @@ class TestNeighbours:
     def test_the_next_and_the_previous_one_are_linked(self, approver, ask):
         first = ask(expires_after_seconds=1_000)
         second = ask(expires_after_seconds=2_000)
-        page = approver.get(url(first)).content.decode()
+        page = html(approver.get(url(first)))
         assert re.search(rf'href="{url(second)}" data-key-next', page)
         assert "1 of 2" in page
-        assert re.search(
-            rf'href="{url(first)}" data-key-previous', str(approver.get(url(second)).content)
-        )
+        assert re.search(rf'href="{url(first)}" data-key-previous', html(approver.get(url(second))))

@@ -7,6 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from tests.pages import html, row_titles, text
 from workflows.events import EventDraft, EventType, append_events
 from workflows.models import WorkflowExecution
 from workflows.services.definitions import create_workflow
@@ -21,15 +22,6 @@ def operator(client_for):
 
 def url(run):
     return f"/executions/{run.pk}/"
-
-
-def text(answer):
-    return " ".join(re.sub(r"<[^>]*>", " ", answer.content.decode()).split())
-
-
-def shown(answer):
-    """The runs of a list."""
-    return re.findall(r'data-row-link href="[^"]*">([^<]*)</a>', answer.content.decode())
 
 
 def end(run, status="completed", **columns):
@@ -57,7 +49,7 @@ class TestList:
     def test_runs_stand_newest_first(self, operator, start):
         start()
         start()
-        assert shown(operator.get("/executions/")) == ["Deploy, run 2", "Deploy, run 1"]
+        assert row_titles(operator.get("/executions/")) == ["Deploy, run 2", "Deploy, run 1"]
 
     def test_filters_by_workflow_status_number_and_name(self, operator, start, workspace, users):
         other = chain(workspace, users, 2)
@@ -65,7 +57,7 @@ class TestList:
         start(other, values={})
 
         def found(**query):
-            return shown(operator.get("/executions/", query))
+            return row_titles(operator.get("/executions/", query))
 
         assert found(status="failed") == ["Deploy, run 1"]
         assert found(workflow=other.pk) == ["Chain of 2, run 1"]
@@ -84,13 +76,13 @@ class TestList:
     def test_another_workspace_is_not_seen(self, client, start, outsider):
         run = start()
         client.force_login(outsider, "django.contrib.auth.backends.ModelBackend")
-        assert shown(client.get("/executions/")) == []
+        assert row_titles(client.get("/executions/")) == []
         assert client.get(url(run)).status_code == 404
         assert client.get(f"{url(run)}cancel/").status_code == 404
         assert client.post(f"{url(run)}cancel/").status_code == 404
 
     def test_an_empty_list_says_what_comes(self, operator, workflow):
-        assert "Nothing has run yet" in operator.get("/executions/").content.decode()
+        assert "Nothing has run yet" in html(operator.get("/executions/"))
 
     def test_the_number_of_queries_does_not_grow(self, operator, start):
         start()
@@ -100,7 +92,7 @@ class TestList:
         for _ in range(9):
             start()
         with CaptureQueriesContext(connection) as many:
-            assert len(shown(operator.get("/executions/"))) == 10
+            assert len(row_titles(operator.get("/executions/"))) == 10
         assert len(many) == len(few)
 
 
@@ -116,12 +108,12 @@ class TestRun:
     def test_a_skipped_step_says_why(self, operator, start, add_step):
         run = start()
         add_step(run, "execute_plan", "skipped", skip_reason="upstream_failed")
-        assert "a step before it failed" in operator.get(url(run)).content.decode()
+        assert "a step before it failed" in html(operator.get(url(run)))
 
     def test_steps_that_an_ended_run_never_reached_are_not_pending(self, operator, start):
         run = start()
         end(run, "cancelled")
-        page = operator.get(url(run)).content.decode()
+        page = html(operator.get(url(run)))
         assert page.count("Not started") >= 3
         assert "Pending" not in page.partition("<main")[2]
         assert "is-pending" not in page
@@ -143,7 +135,7 @@ class TestRun:
             input_data={"task": "Deploy"},
             output_data={"plan": "<b>canary</b>"},
         )
-        page = operator.get(f"{url(run)}?step=generate_plan").content.decode()
+        page = html(operator.get(f"{url(run)}?step=generate_plan"))
         assert "&quot;task&quot;: &quot;Deploy&quot;" in page
         assert "&lt;b&gt;canary&lt;/b&gt;" in page
         assert 'aria-current="true"' in page
@@ -152,7 +144,7 @@ class TestRun:
         run = start()
         add_step(run, "generate_plan", "completed", output_data={"text": "x" * 500_000})
         answer = operator.get(f"{url(run)}?step=generate_plan")
-        assert "more characters" in answer.content.decode()
+        assert "more characters" in html(answer)
         assert len(answer.content) < 200_000
 
     @pytest.mark.parametrize("query", ["?step=nowhere", "?step=%00", "?page=99", "?page=x"])
@@ -161,7 +153,7 @@ class TestRun:
 
     def test_an_open_gate_links_to_its_request(self, operator, ask):
         approval = ask()
-        page = operator.get(url(approval.workflow_execution)).content.decode()
+        page = html(operator.get(url(approval.workflow_execution)))
         assert f'href="/approvals/{approval.pk}/"' in page
 
     def test_the_agent_of_a_step_is_named_as_the_event_told(
@@ -185,7 +177,7 @@ class TestRun:
     def test_its_regions_come_in_one_answer(self, operator, start):
         run = start()
         headers = {"X-MGX-Region": "head,graph,steps,chosen,events"}
-        page = operator.get(url(run), headers=headers).content.decode()
+        page = html(operator.get(url(run), headers=headers))
         names = re.findall(r'data-live-region="(\w+)"', page)
         assert names == ["head", "graph", "steps", "chosen", "events"]
         assert "<html" not in page
@@ -204,17 +196,17 @@ class TestRun:
 
     def test_a_long_list_of_steps_comes_in_pages(self, operator, start, workspace, users):
         run = start(chain(workspace, users, 250), values={})
-        first = operator.get(url(run)).content.decode()
+        first = html(operator.get(url(run)))
         assert "step_199</a>" in first
         assert "step_200</a>" not in first
-        assert "step_249</a>" in operator.get(f"{url(run)}?page=2").content.decode()
+        assert "step_249</a>" in html(operator.get(f"{url(run)}?page=2"))
 
 
 class TestCancelling:
     def test_the_run_leads_to_a_page_that_asks(self, operator, start):
         run = start()
-        assert f'href="{url(run)}cancel/"' in operator.get(url(run)).content.decode()
-        page = operator.get(f"{url(run)}cancel/").content.decode()
+        assert f'href="{url(run)}cancel/"' in html(operator.get(url(run)))
+        page = html(operator.get(f"{url(run)}cancel/"))
         assert "This cannot be undone." in page
         run.refresh_from_db()
         assert run.status == "pending"
@@ -224,22 +216,22 @@ class TestCancelling:
         answer = operator.post(f"{url(run)}cancel/", {"reason": "Wrong release"}, follow=True)
         run.refresh_from_db()
         assert (run.status, run.error_message) == ("cancelled", "Wrong release")
-        assert "Deploy, run 1, is cancelled." in answer.content.decode()
-        assert "Wrong release" in answer.content.decode()
+        assert "Deploy, run 1, is cancelled." in html(answer)
+        assert "Wrong release" in html(answer)
 
     def test_an_ended_run_is_not_cancelled_again(self, operator, start):
         run = start()
         end(run)
         answer = operator.post(f"{url(run)}cancel/", follow=True)
-        assert "Nothing was changed." in answer.content.decode()
-        assert "Nothing is left to cancel." in operator.get(f"{url(run)}cancel/").content.decode()
-        assert 'aria-disabled="true"' in operator.get(url(run)).content.decode()
+        assert "Nothing was changed." in html(answer)
+        assert "Nothing is left to cancel." in html(operator.get(f"{url(run)}cancel/"))
+        assert 'aria-disabled="true"' in html(operator.get(url(run)))
 
     def test_a_viewer_may_not(self, client_for, start):
         run = start()
         viewer = client_for("viewer")
-        assert "Cancel run" not in viewer.get(url(run)).content.decode()
-        assert "needs the role operator" in viewer.get(f"{url(run)}cancel/").content.decode()
+        assert "Cancel run" not in html(viewer.get(url(run)))
+        assert "needs the role operator" in html(viewer.get(f"{url(run)}cancel/"))
         assert viewer.post(f"{url(run)}cancel/").status_code == 403
         run.refresh_from_db()
         assert run.status == "pending"

@@ -1,9 +1,8 @@
 """The pages of workflows: the list, one workflow, its start form, its draft."""
 
-import re
-
 import pytest
 
+from tests.pages import html, row_titles
 from workflows.models import Workflow, WorkflowExecution
 from workflows.services.definitions import create_workflow, draft_document, replace_draft
 
@@ -37,19 +36,19 @@ def post(client, workflow, **values):
 
 class TestList:
     def test_workflows_stand_by_name(self, client_for, workflow, typed):
-        page = client_for("viewer").get("/workflows/").content.decode()
-        assert re.findall(r'data-row-link href="[^"]*">([^<]*)</a>', page) == ["Deploy", "Typed"]
-        assert "Version 1" in page
+        answer = client_for("viewer").get("/workflows/")
+        assert row_titles(answer) == ["Deploy", "Typed"]
+        assert "Version 1" in html(answer)
 
     def test_words_find_them(self, client_for, workflow, typed):
         viewer = client_for("viewer")
-        assert "Typed" not in viewer.get("/workflows/?q=deploy").content.decode()
-        assert "No workflow matches" in viewer.get("/workflows/?q=zebra").content.decode()
+        assert "Typed" not in html(viewer.get("/workflows/?q=deploy"))
+        assert "No workflow matches" in html(viewer.get("/workflows/?q=zebra"))
         assert viewer.get("/workflows/", {"q": "\x00"}).status_code == 200
 
     def test_another_workspace_is_not_seen(self, client, workflow, outsider):
         client.force_login(outsider, "django.contrib.auth.backends.ModelBackend")
-        assert "There is no workflow yet" in client.get("/workflows/").content.decode()
+        assert "There is no workflow yet" in html(client.get("/workflows/"))
         assert client.get(url(workflow)).status_code == 404
         assert client.post(f"{url(workflow)}start/").status_code == 404
         assert client.post(f"{url(workflow)}publish/").status_code == 404
@@ -57,7 +56,7 @@ class TestList:
 
 class TestStarting:
     def test_the_form_has_a_field_for_each_variable(self, client_for, typed):
-        page = client_for("operator").get(url(typed)).content.decode()
+        page = html(client_for("operator").get(url(typed)))
         for variable in VARIABLES:
             assert f'name="var-{variable["name"]}"' in page
         assert "What to do." in page
@@ -111,7 +110,7 @@ class TestStarting:
     ):
         given = {"task": "Kept </textarea>", "limit": "7", **wrong}
         answer = post(client_for("operator"), typed, **given)
-        page = answer.content.decode()
+        page = html(answer)
         assert answer.status_code == 400
         assert words in page
         assert 'aria-invalid="true"' in page
@@ -122,11 +121,11 @@ class TestStarting:
     def test_what_cannot_be_stored_is_refused_by_the_service(self, client_for, typed):
         answer = post(client_for("operator"), typed, task="a\x00b")
         assert answer.status_code == 400
-        assert "Nothing was started." in answer.content.decode()
+        assert "Nothing was started." in html(answer)
 
     def test_a_viewer_may_not(self, client_for, typed):
         viewer = client_for("viewer")
-        assert "needs the role operator" in viewer.get(url(typed)).content.decode()
+        assert "needs the role operator" in html(viewer.get(url(typed)))
         assert post(viewer, typed, task="x").status_code == 403
 
     def test_get_starts_nothing(self, client_for, typed):
@@ -142,28 +141,28 @@ class TestDraft:
         gate = document["steps"][1]["config"]["approval"]
         gate["auto_approve_after_seconds"] = 1_800
         replace_draft(workflow, document, user=users["editor"])
-        page = client_for("editor").get(url(workflow)).content.decode()
+        page = html(client_for("editor").get(url(workflow)))
         assert "Draft, 2 changes" in page
         assert "<del>3600</del>" in page
         assert "<ins>1800</ins>" in page
         assert "Publish version 2" in page
 
     def test_without_changes_there_is_nothing_to_publish(self, client_for, workflow):
-        assert "Publish version" not in client_for("editor").get(url(workflow)).content.decode()
+        assert "Publish version" not in html(client_for("editor").get(url(workflow)))
 
     def test_publishing_makes_the_next_version(self, client_for, workflow, users):
         document = {**draft_document(workflow), "description": "Better"}
         draft = replace_draft(workflow, document, user=users["editor"])
         sent = {"draft_revision": draft.draft_revision}
         answer = client_for("editor").post(f"{url(workflow)}publish/", sent, follow=True)
-        assert "Version 2 is live" in answer.content.decode()
+        assert "Version 2 is live" in html(answer)
         assert Workflow.objects.get(pk=workflow.pk).published_version.number == 2
 
     def test_a_draft_that_changed_meanwhile_is_not_published(self, client_for, workflow, users):
         replace_draft(workflow, {**draft_document(workflow), "description": "B"}, user=None)
         sent = {"draft_revision": workflow.draft_revision}
         answer = client_for("editor").post(f"{url(workflow)}publish/", sent, follow=True)
-        assert "Nothing was published." in answer.content.decode()
+        assert "Nothing was published." in html(answer)
         assert Workflow.objects.get(pk=workflow.pk).published_version.number == 1
 
     def test_an_operator_may_not_publish(self, client_for, workflow):
@@ -175,7 +174,7 @@ class TestDraft:
         draft = create_workflow(
             workspace=workspace, document=example_definition, user=users["editor"], publish=False
         )
-        page = client_for("editor").get(url(draft)).content.decode()
+        page = html(client_for("editor").get(url(draft)))
         assert "Draft, never published" in page
         assert "Publish version 1" in page
         assert "Runs start from a published version." in page
@@ -185,9 +184,9 @@ class TestDraft:
 class TestRunsAndVersions:
     def test_the_latest_runs_are_listed(self, client_for, workflow, start):
         run = start()
-        page = client_for("viewer").get(url(workflow)).content.decode()
+        page = html(client_for("viewer").get(url(workflow)))
         assert f'href="/executions/{run.pk}/"' in page
         headers = {"X-MGX-Region": "runs"}
-        region = client_for("viewer").get(url(workflow), headers=headers).content.decode()
+        region = html(client_for("viewer").get(url(workflow), headers=headers))
         assert 'data-live-region="runs"' in region
         assert "<html" not in region
