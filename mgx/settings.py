@@ -147,6 +147,7 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
+AXES_LOCKOUT_TEMPLATE = "registration/locked.html"
 
 # --- transport ----------------------------------------------------------------------------
 
@@ -285,7 +286,7 @@ MGX_DRAIN_SECONDS: float = env.float("MGX_DRAIN_SECONDS", default=10.0)
 #: Seconds between two looks at SQLite's ``data_version``.
 MGX_SQLITE_POLL_SECONDS: float = env.float("MGX_SQLITE_POLL_SECONDS", default=0.025)
 #: How often a step whose worker died is tried again before it fails with ``worker_lost``.
-MGX_MAX_CRASHES: int = env.int("MGX_MAX_CRASHES", default=3)
+MGX_MAX_CRASHES: int = env.int("MGX_MAX_CRASHES", default=5)
 #: Largest result of one step, in bytes of its canonical JSON.
 MGX_MAX_OUTPUT_BYTES: int = env.int("MGX_MAX_OUTPUT_BYTES", default=1_048_576)
 MGX_MAX_STEPS: int = env.int("MGX_MAX_STEPS", default=5_000)

@@ -177,14 +177,15 @@ def load_steps(runs: dict[UUID, Run]) -> None:
             run.records[record.name] = record
 
 
-def runs_suspect(driver_id: UUID, crashes: int) -> bool:
-    """Tell whether the driver is running a step whose worker has died ``crashes`` times."""
+def runs_suspect(crashes: int) -> bool:
+    """Tell whether any driver is running a step whose worker has died ``crashes`` times."""
     rows = select(
         "SELECT 1 FROM workflows_workflowexecution run"
         " JOIN workflows_workflowstepexecution step ON step.execution_id = run.id"
-        " WHERE run.driver_id = %s AND step.status = 'running' AND step.crashes >= %s LIMIT 1",
-        driver_id, crashes,
-    )  # fmt: skip
+        " WHERE run.driver_id IS NOT NULL AND step.status = 'running' AND step.crashes >= %s"
+        " LIMIT 1",
+        crashes,
+    )
     return bool(rows)
 
 

@@ -6,8 +6,7 @@ events. The locks follow the project's lock order: driver → execution (by id) 
 approval, step, timer → event stream (by workspace).
 """
 
-import random
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -16,19 +15,19 @@ from django.conf import settings
 
 from workflows.bulk import pipelined, wake_engine
 from workflows.core.errors import ExpressionError, UnstorableError
-from workflows.core.outcomes import Completed, Failed, Outcome, Skipped, Waiting
+from workflows.core.outcomes import Failed, Outcome
 from workflows.core.planner import Move, Skip, Start, next_moves
-from workflows.core.states import ExecutionStatus, SkipReason, StepStatus
-from workflows.dialects import RawJson
+from workflows.core.states import SkipReason, StepStatus
 from workflows.engine.inputs import (
     dump_json,
-    dump_result,
     read_inputs,
     read_texts,
     refuse_unshowable,
 )
 from workflows.engine.reports import Reporter
 from workflows.engine.run import Run, StepRecord
+from workflows.engine.run_moves import RunMoves
+from workflows.engine.step_moves import StepMoves
 from workflows.engine.store import (
     Claimed,
     Release,
@@ -44,14 +43,14 @@ from workflows.handlers import (
     Opening,
     ReservingHandler,
     StepContext,
-    gates,
     plugs,
 )
 from workflows.services.executions import cancel_open_steps
 
 UNREADABLE = "This installation cannot read the version that the run is pinned to"
 
-_jitter = random.Random()  # noqa: S311  (spreads retries, guards nothing)
+#: After how many crashes a step is suspected of being their cause.
+_SUSPECT_AFTER = 2
 
 
 @dataclass(slots=True)
@@ -67,8 +66,7 @@ class Result:
 class Turn:
     """What is to be written at the end of the turn, and what is to be run after its commit.
 
-    ``bodies``: the attempts whose start this turn records; ``left``: the runs that are no longer
-    this driver's once it has committed.
+    ``bodies``: the attempts whose start this turn records.
     """
 
     def __init__(self, driver_id: UUID, now: datetime, *, is_draining: bool) -> None:
@@ -77,15 +75,13 @@ class Turn:
         self._is_draining = is_draining
         self._has_suspect = False
         self.bodies: list[tuple[Run, StepContext]] = []
-        self.left: dict[UUID, Release] = {}
         self._touched: dict[UUID, Run] = {}
         self._to_look_at: list[Run] = []
-        self._steps: dict[UUID, tuple[UUID, StepRecord]] = {}
-        self._written_runs: dict[UUID, Run] = {}
         self._to_prepare: dict[ReservingHandler, list[tuple[Run, StepRecord, StepContext]]] = {}
         self._to_open: dict[GateHandler, list[Opening]] = {}
-        self._to_settle: dict[ReservingHandler, list[tuple[UUID, int, Outcome | None]]] = {}
         self._report = Reporter()
+        self._moves = StepMoves(now, self._report)
+        self._runs = RunMoves(now, self._moves, self._report)
 
     # --- what happened --------------------------------------------------------------------
 
@@ -93,6 +89,11 @@ class Turn:
     def touched(self) -> Iterable[Run]:
         """The runs that this turn was about."""
         return self._touched.values()
+
+    @property
+    def left(self) -> Mapping[UUID, Release]:
+        """The runs that are no longer this driver's once the turn has committed."""
+        return self._runs.left
 
     def begin(self, run: Run, known: Collection[tuple[UUID, str, int]]) -> None:
         """Take in a run that was just read. Attempts that are ``known`` still run here; the
@@ -107,7 +108,7 @@ class Turn:
                 if (run.id, name, record.attempts) in known:
                     run.running += 1
                 else:
-                    self._lost(run, record)
+                    self._moves.lose(run, record)
 
     def give_up(self, claimed: Iterable[Claimed], code: str, message: str) -> None:
         """End executions that cannot be carried on."""
@@ -120,7 +121,7 @@ class Turn:
         """Look at a run because its gates may have been decided, or because time has passed."""
         self._to_look_at.append(run)
         self._touched[run.id] = run
-        self._written_runs[run.id] = run
+        self._runs.written[run.id] = run
 
     def note(self, run: Run, result: Result) -> None:
         """Record what an attempt came to, unless it comes too late."""
@@ -130,36 +131,27 @@ class Turn:
             return
         self._touched[run.id] = run
         run.running -= 1
-        self._apply(run, record, result.outcome)
+        self._moves.apply(run, record, result.outcome)
 
     def refuse(self, run: Run, result: Result) -> None:
         """Record that a result came although the run had ended or belongs to another driver."""
         self._report.refused(run, result.step_name, result.attempt)
-        record = run.records[result.step_name]
-        if handler := plugs()[record.step_type].reserving:
-            self._to_settle.setdefault(handler, []).append((record.id, result.attempt, None))
+        self._moves.abandon(run.records[result.step_name], result.attempt)
 
     # --- what follows ---------------------------------------------------------------------
 
     def carry_out(self) -> None:
         """Plan until nothing moves, then write everything. Call it once, at the end."""
         self._close_gates()
-        self._settle()  # first, so that what has ended makes room for what begins
+        self._moves.settle()  # first, so that what has ended makes room for what begins
         self._advance()
         for run in self._touched.values():
-            self._conclude(run)
+            self._runs.conclude(run, is_draining=self._is_draining)
         self._write()
 
     def hand_back(self, run: Run) -> None:
-        """Give a run up in the middle: its running attempts go to another driver, uncharged."""
-        for record in run.records.values():
-            if record.status is StepStatus.RUNNING:
-                self._settle_later(record, None)
-                record.attempts -= 1
-                self._move(run, record, StepStatus.RETRYING)
-                record.due_at = self.now
-        self._written_runs[run.id] = run
-        self.left[run.id] = Release(wake_at=self.now)
+        """Give a run up in the middle."""
+        self._runs.hand_back(run)
 
     def _close_gates(self) -> None:
         """Record what the open gates of the runs to be looked at came to."""
@@ -172,7 +164,7 @@ class Turn:
                 open_gates.setdefault(gate, {})[record.id] = (run, record)
         for gate, steps in open_gates.items():
             for step_execution_id, outcome in gate.close(list(steps)).items():
-                self._apply(*steps[step_execution_id], outcome)
+                self._moves.apply(*steps[step_execution_id], outcome)
 
     def _advance(self) -> None:
         if self._is_draining:
@@ -184,10 +176,10 @@ class Turn:
                 return
 
     def _plan(self, run: Run) -> None:
-        if run.id in self.left:
+        if run.id in self._runs.left:
             return
         if (deadline := run.deadline()) and deadline <= self.now:
-            self._time_out(run)
+            self._runs.time_out(run)
             return
         for name in [n for n, due in run.retrying.items() if due <= self.now]:
             del run.retrying[name]
@@ -207,7 +199,7 @@ class Turn:
         if isinstance(move, Start):
             self._start(run, move.name)
         elif isinstance(move, Skip):
-            self._skip(run, run.record(move.name), move.reason)
+            self._moves.skip(run, run.record(move.name), move.reason)
 
     def _start(self, run: Run, name: str) -> None:
         record = run.record(name)
@@ -215,7 +207,7 @@ class Turn:
         try:
             scope = run.scope(record)
             if compiled.condition and not compiled.condition.evaluate_condition(scope):
-                self._skip(run, record, SkipReason.CONDITION_FALSE)
+                self._moves.skip(run, record, SkipReason.CONDITION_FALSE)
                 return
             inputs = read_inputs(compiled, scope)
             record.input_data = dump_json(inputs)
@@ -224,7 +216,7 @@ class Turn:
             if plugs()[record.step_type].gate:
                 refuse_unshowable(texts, payload)
         except (ExpressionError, UnstorableError) as error:
-            self._apply(run, record, Failed(error.code, str(error), is_final=True))
+            self._moves.apply(run, record, Failed(error.code, str(error), is_final=True))
             return
         if record.crashes and not self._may_run_suspect(record):
             run.deferred[name] = self.now + timedelta(seconds=NotYet().seconds)
@@ -234,7 +226,7 @@ class Turn:
         context = run.context(record, inputs)
         if plug.gate:
             record.started_at = self.now
-            self._move(run, record, StepStatus.WAITING)
+            self._moves.move(run, record, StepStatus.WAITING)
             self._report.started(run, record)
             self._to_open.setdefault(plug.gate, []).append(Opening(context, texts, payload))
         elif plug.reserving:
@@ -247,13 +239,14 @@ class Turn:
     def _may_run_suspect(self, record: StepRecord) -> bool:
         """Tell whether a step may run that was there when workers died.
 
-        Of those that have one crash left only one runs at a time, so that the guilty one does
-        not take the others with it.
+        Of those that were there twice only one runs at a time, whatever the driver, so that the
+        guilty one does not take the others with it. (A worker's death may be followed by that of
+        its whole cluster, which counts for all that run there.)
         """
-        crashes = max(settings.MGX_MAX_CRASHES - 1, 1)
+        crashes = min(_SUSPECT_AFTER, max(settings.MGX_MAX_CRASHES - 1, 1))
         if record.crashes < crashes:
             return True
-        may_run = not self._has_suspect and not runs_suspect(self.driver_id, crashes)
+        may_run = not self._has_suspect and not runs_suspect(crashes)
         self._has_suspect |= may_run
         return may_run
 
@@ -267,7 +260,7 @@ class Turn:
                 if isinstance(answer, NotYet):
                     has_moved |= self._defer(run, record, answer)
                 elif isinstance(answer, Failed):
-                    self._apply(run, record, answer)
+                    self._moves.apply(run, record, answer)
                     has_moved = True
                 else:
                     context.prepared = answer.value
@@ -282,7 +275,9 @@ class Turn:
         seconds = run.plan.compiled.steps[record.name].step.timeout_seconds
         if seconds and run.ready_since(record.name) + timedelta(seconds=seconds) <= self.now:
             message = f"It could not begin within its {seconds} seconds"
-            self._apply(run, record, Failed("timeout", message, is_final=True, is_timeout=True))
+            self._moves.apply(
+                run, record, Failed("timeout", message, is_final=True, is_timeout=True)
+            )
             return True
         run.deferred[record.name] = self.now + timedelta(seconds=answer.seconds)
         return False
@@ -292,177 +287,24 @@ class Turn:
     ) -> None:
         record.started_at = self.now
         record.due_at = None
-        self._move(run, record, StepStatus.RUNNING)
+        self._moves.move(run, record, StepStatus.RUNNING)
         run.running += 1
         self._report.started(run, record, agent_name)
         self.bodies.append((run, context))
 
-    # --- the moves of a step --------------------------------------------------------------
-
-    def _apply(self, run: Run, record: StepRecord, outcome: Outcome) -> None:
-        self._settle_later(record, outcome)
-        run.waiting.discard(record.name)
-        match outcome:
-            case Completed():
-                record.output_data = RawJson(outcome.text or dump_json(outcome.output))
-                record.error_code = record.error_message = ""
-                if record.name in run.plan.kept:
-                    run.outputs[record.name] = outcome.output
-                self._end(run, record, StepStatus.COMPLETED)
-            case Skipped():
-                self._skip(run, record, outcome.reason)
-            case Failed():
-                self._fail(run, record, outcome)
-            case Waiting():
-                self._move(run, record, StepStatus.WAITING)
-
-    def _fail(self, run: Run, record: StepRecord, failure: Failed) -> None:
-        record.error_code = failure.code
-        record.error_message = failure.message
-        policy = run.plan.policies[record.name]
-        charged = record.attempts - record.crashes
-        if not failure.is_final and policy.allows(charged, failure.code):
-            delay = policy.delay(max(charged, 1), _jitter)
-            record.due_at = self.now + timedelta(seconds=delay)
-            run.retrying[record.name] = record.due_at
-            self._move(run, record, StepStatus.RETRYING)
-            self._report.retrying(run, record, delay)
-            return
-        self._end(run, record, StepStatus.TIMEOUT if failure.is_timeout else StepStatus.FAILED)
-
-    def _lost(self, run: Run, record: StepRecord) -> None:
-        """The worker of a running attempt died: try again, but not for ever."""
-        record.crashes += 1
-        self._settle_later(record, None)
-        record.error_code = "worker_lost"
-        record.error_message = f"The worker died during attempt {record.attempts}"
-        if record.crashes >= settings.MGX_MAX_CRASHES:
-            self._end(run, record, StepStatus.FAILED)
-            return
-        record.due_at = self.now
-        run.retrying[record.name] = self.now
-        self._move(run, record, StepStatus.RETRYING)
-        self._report.retrying(run, record, 0)
-
-    def _skip(self, run: Run, record: StepRecord, reason: SkipReason) -> None:
-        record.skip_reason = reason.value
-        self._end(run, record, StepStatus.SKIPPED)
-
-    def _end(self, run: Run, record: StepRecord, status: StepStatus) -> None:
-        record.completed_at = self.now
-        record.due_at = None
-        is_tolerated = run.plan.compiled.steps[record.name].step.config.continue_on_error
-        self._move(run, record, status, is_tolerated=is_tolerated)
-        if run.ended is not None:
-            run.ended.append(record.name)
-        self._report.ended(run, record)
-
-    def _move(
-        self, run: Run, record: StepRecord, status: StepStatus, *, is_tolerated: bool = False
-    ) -> None:
-        record.status = status
-        run.progress.record(
-            record.name, status, skip_reason=record.skip_reason, is_tolerated=is_tolerated
-        )
-        if status is StepStatus.WAITING:
-            run.waiting.add(record.name)
-        self._steps[record.id] = (run.id, record)
-
-    def _settle_later(self, record: StepRecord, outcome: Outcome | None) -> None:
-        handler = plugs()[record.step_type].reserving
-        if handler and record.status is StepStatus.RUNNING:
-            self._to_settle.setdefault(handler, []).append((record.id, record.attempts, outcome))
-
-    def _settle(self) -> None:
-        """Let handlers take back what attempts held that are over."""
-        over, self._to_settle = self._to_settle, {}
-        for handler, attempts in over.items():
-            self._report.add(handler.settle(attempts, self.now))
-
-    # --- the moves of an execution --------------------------------------------------------
-
-    def _conclude(self, run: Run) -> None:
-        if run.id in self.left:
-            return
-        if not run.progress.unfinished:
-            self._finish(run)
-        elif run.is_idle and self._is_draining:
-            self.hand_back(run)
-        elif run.is_idle:
-            self._set_clock(run)
-            self._become(run, ExecutionStatus.WAITING)
-            self.left[run.id] = Release(wake_at=run.next_look())
-        else:
-            self._set_clock(run)
-            self._become(run, ExecutionStatus.RUNNING)
-
-    def _finish(self, run: Run) -> None:
-        leaves = run.plan.compiled.graph.leaves
-        output = {name: run.outputs[name] for name in leaves if name in run.outputs}
-        release = Release(completed_at=self.now)
-        try:
-            release.output = dump_result(output)
-        except UnstorableError as error:
-            release.error_code, release.error_message = error.code, str(error)
-        if failures := run.progress.failures:
-            first = run.records[failures[0]]
-            release.error_code = first.error_code or "step_failed"
-            release.error_message = f"{first.name}: {first.error_message}"
-        has_failed = bool(release.error_code)
-        status = ExecutionStatus.FAILED if has_failed else ExecutionStatus.COMPLETED
-        self._leave(run, status, release)
-
-    def _time_out(self, run: Run) -> None:
-        for record in run.records.values():
-            if record.completed_at is None:
-                self._settle_later(record, None)
-                record.completed_at = self.now
-                record.status = StepStatus.CANCELLED
-                self._steps[record.id] = (run.id, record)
-        for gate in gates():
-            self._report.add(gate.cancel([run.id], self.now, SYSTEM))
-        message = f"The execution ran longer than its {run.timeout_seconds} seconds"
-        release = Release(
-            error_code="execution_timeout", error_message=message, completed_at=self.now
-        )
-        self._leave(run, ExecutionStatus.TIMEOUT, release)
-
-    def _leave(self, run: Run, status: ExecutionStatus, release: Release) -> None:
-        if run.active_since is not None:
-            run.active_seconds += (self.now - run.active_since).total_seconds()
-            run.active_since = None
-        self._become(run, status)
-        self.left[run.id] = release
-        self._report.run_ended(run, release)
-
-    def _set_clock(self, run: Run) -> None:
-        """Let the run's time pass, unless only people are awaited."""
-        if not run.waits_only_for_people:
-            run.active_since = run.active_since or self.now
-        elif run.active_since is not None:
-            run.active_seconds += (self.now - run.active_since).total_seconds()
-            run.active_since = None
-
-    def _become(self, run: Run, status: ExecutionStatus) -> None:
-        if run.status is not status:
-            run.status = status
-            self._written_runs[run.id] = run
-        if run.id in self.left or run.is_idle:
-            self._written_runs[run.id] = run
-
     # --- writing --------------------------------------------------------------------------
 
     def _write(self) -> None:
-        self._settle()
+        self._moves.settle()
         for gate, openings in self._to_open.items():
             self._report.add(gate.open(openings, self.now))
         is_due = any(
-            release.wake_at and release.wake_at <= self.now for release in self.left.values()
+            release.wake_at and release.wake_at <= self.now for release in self._runs.left.values()
         )
         with pipelined():
-            write_steps(self._steps.values())
+            write_steps(self._moves.written.values())
             write_executions(
-                self._written_runs.values(), driver_id=self.driver_id, released=self.left
+                self._runs.written.values(), driver_id=self.driver_id, released=self._runs.left
             )
             if is_due:
                 wake_engine()

@@ -1,0 +1,111 @@
+"""The moves of an execution: it goes on, waits, ends, or is given to another driver."""
+
+from datetime import datetime
+from uuid import UUID
+
+from workflows.core.errors import UnstorableError
+from workflows.core.states import ExecutionStatus, StepStatus
+from workflows.engine.inputs import dump_result
+from workflows.engine.reports import Reporter
+from workflows.engine.run import Run
+from workflows.engine.step_moves import StepMoves
+from workflows.engine.store import Release
+from workflows.events import SYSTEM
+from workflows.handlers import gates
+
+
+class RunMoves:
+    """The moves of one turn.
+
+    ``written``: every run that changed; ``left``: how this driver leaves those that are no
+    longer its own.
+    """
+
+    def __init__(self, now: datetime, steps: StepMoves, report: Reporter) -> None:
+        self.written: dict[UUID, Run] = {}
+        self.left: dict[UUID, Release] = {}
+        self._now = now
+        self._steps = steps
+        self._report = report
+
+    def conclude(self, run: Run, *, is_draining: bool) -> None:
+        """Say where a run stands after its steps have moved, and leave it if it only waits."""
+        if run.id in self.left:
+            return
+        if not run.progress.unfinished:
+            self._finish(run)
+        elif run.is_idle and is_draining:
+            self.hand_back(run)
+        elif run.is_idle:
+            self._set_clock(run)
+            self._become(run, ExecutionStatus.WAITING)
+            self.left[run.id] = Release(wake_at=run.next_look())
+        else:
+            self._set_clock(run)
+            self._become(run, ExecutionStatus.RUNNING)
+
+    def _finish(self, run: Run) -> None:
+        leaves = run.plan.compiled.graph.leaves
+        output = {name: run.outputs[name] for name in leaves if name in run.outputs}
+        release = Release(completed_at=self._now)
+        try:
+            release.output = dump_result(output)
+        except UnstorableError as error:
+            release.error_code, release.error_message = error.code, str(error)
+        if failures := run.progress.failures:
+            first = run.records[failures[0]]
+            release.error_code = first.error_code or "step_failed"
+            release.error_message = f"{first.name}: {first.error_message}"
+        has_failed = bool(release.error_code)
+        status = ExecutionStatus.FAILED if has_failed else ExecutionStatus.COMPLETED
+        self._leave(run, status, release)
+
+    def time_out(self, run: Run) -> None:
+        """End a run whose own time is up, whatever its steps are doing."""
+        for record in run.records.values():
+            if record.completed_at is None:
+                self._steps.settle_later(record, None)
+                record.completed_at = self._now
+                record.status = StepStatus.CANCELLED
+                self._steps.written[record.id] = (run.id, record)
+        for gate in gates():
+            self._report.add(gate.cancel([run.id], self._now, SYSTEM))
+        message = f"The execution ran longer than its {run.timeout_seconds} seconds"
+        release = Release(
+            error_code="execution_timeout", error_message=message, completed_at=self._now
+        )
+        self._leave(run, ExecutionStatus.TIMEOUT, release)
+
+    def _leave(self, run: Run, status: ExecutionStatus, release: Release) -> None:
+        if run.active_since is not None:
+            run.active_seconds += (self._now - run.active_since).total_seconds()
+            run.active_since = None
+        self._become(run, status)
+        self.left[run.id] = release
+        self._report.run_ended(run, release)
+
+    def _set_clock(self, run: Run) -> None:
+        """Let the run's time pass, unless only people are awaited."""
+        if not run.waits_only_for_people:
+            run.active_since = run.active_since or self._now
+        elif run.active_since is not None:
+            run.active_seconds += (self._now - run.active_since).total_seconds()
+            run.active_since = None
+
+    def _become(self, run: Run, status: ExecutionStatus) -> None:
+        if run.status is not status:
+            run.status = status
+            self.written[run.id] = run
+        if run.id in self.left or run.is_idle:
+            self.written[run.id] = run
+
+    def hand_back(self, run: Run) -> None:
+        """Give a run up in the middle: its running attempts go to another driver, uncharged."""
+        for record in run.records.values():
+            if record.status is StepStatus.RUNNING:
+                self._steps.settle_later(record, None)
+                record.attempts -= 1
+                self._steps.move(run, record, StepStatus.RETRYING)
+                record.due_at = self._now
+        self.written[run.id] = run
+        self.left[run.id] = Release(wake_at=self._now)
