@@ -177,15 +177,15 @@ def load_steps(runs: dict[UUID, Run]) -> None:
             run.records[record.name] = record
 
 
-def runs_suspect(crashes: int) -> bool:
-    """Tell whether any driver is running a step whose worker has died ``crashes`` times."""
+def runs_suspect(crashes: int, but: UUID) -> bool:
+    """Tell whether any driver runs a step, ``but`` one, whose worker has died ``crashes`` times."""
     rows = select(
         "SELECT 1 FROM workflows_workflowexecution run"
         " JOIN workflows_workflowstepexecution step ON step.execution_id = run.id"
         " WHERE run.driver_id IS NOT NULL AND step.status = 'running' AND step.crashes >= %s"
-        " LIMIT 1",
-        crashes,
-    )
+        " AND step.id <> %s LIMIT 1",
+        crashes, but,
+    )  # fmt: skip
     return bool(rows)
 
 

@@ -246,7 +246,7 @@ class Turn:
         crashes = min(_SUSPECT_AFTER, max(settings.MGX_MAX_CRASHES - 1, 1))
         if record.crashes < crashes:
             return True
-        may_run = not self._has_suspect and not runs_suspect(crashes)
+        may_run = not self._has_suspect and not runs_suspect(crashes, record.id)
         self._has_suspect |= may_run
         return may_run
 
