@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group
+from django.db import connections
 
 from approvals.models import ApprovalDecision, Door, WorkflowStepApproval
 from approvals.rights import can_decide
@@ -432,6 +433,7 @@ async def test_who_waits_is_told_when_it_is_decided(scene: Scene) -> None:
     waiting = asyncio.create_task(await_for_approval(request.id, user=operator, timeout=20))
     await sync_to_async(say)(request, approver)
     assert (await waiting).status == "approved"
+    await sync_to_async(connections.close_all)()
 
 
 def test_a_request_that_stands_alone_can_be_withdrawn_once(scene: Scene, ask: Ask) -> None:

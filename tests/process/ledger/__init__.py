@@ -1,0 +1,1 @@
+"""An app whose tasks write down that they ran: what the engine says is held to it."""
