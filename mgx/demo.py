@@ -100,30 +100,42 @@ def make_demo(path: Path, url: str) -> Demo:
     workspace = Workspace.objects.filter(slug=SLUG).first() or create_workspace(
         name="Demo", slug=SLUG
     )
-    credentials = {role: _make_user(workspace, role, known.get(role, {})) for role in USERNAMES}
+    users = {role: _make_user(workspace, role) for role in USERNAMES}
+    _make_agents(workspace)
+    execution = _make_execution(_make_workflow(workspace))
+    # Passwords come last: each takes a third of a second, and the agent is at work already.
+    credentials = {
+        role: _make_credentials(user, known.get(role, {})) for role, user in users.items()
+    }
     document = {"url": url, "workspace": SLUG, "users": credentials}
     _write(path, json.dumps(document, indent=2) + "\n")
-    _make_agents(workspace)
-    return Demo(_make_execution(_make_workflow(workspace)), credentials)
+    return Demo(execution, credentials)
 
 
-def _make_user(workspace: Workspace, role: str, known: dict[str, str]) -> dict[str, str]:
-    """Return the user's credentials; ``known`` ones are kept as long as they are good."""
-    username = USERNAMES[role]
-    user = User.objects.filter(username=username).first()
-    password = known.get("password", "")
-    if user is None or not password:
-        password = secrets.token_urlsafe(12)
-        hashed = make_password(password)  # Slow on purpose, so outside the transaction.
-        rights = {"is_staff": role in _STAFF, "is_superuser": role == "admin"}
-        user, _ = User.objects.update_or_create(
-            username=username, defaults={"password": hashed, **rights}
-        )
+def _make_user(workspace: Workspace, role: str) -> User:
+    user, _ = User.objects.get_or_create(
+        username=USERNAMES[role],
+        defaults={
+            "password": make_password(None),
+            "is_staff": role in _STAFF,
+            "is_superuser": role == "admin",
+        },
+    )
     Membership.objects.get_or_create(workspace=workspace, user=user, defaults={"role": Role(role)})
+    return user
+
+
+def _make_credentials(user: User, known: dict[str, str]) -> dict[str, str]:
+    """Return a password and a token of ``user``; ``known`` ones are kept as long as they last."""
+    password = known.get("password", "")
+    if not password or not user.has_usable_password():
+        password = secrets.token_urlsafe(12)
+        user.set_password(password)
+        user.save(update_fields=["password"])
     token = known.get("token", "")
     if not token or find_token(token) is None:
         _, token = issue_token(user, name="Demo", scopes=SCOPES)
-    return {"username": username, "password": password, "token": token}
+    return {"username": user.username, "password": password, "token": token}
 
 
 def _make_agents(workspace: Workspace) -> None:

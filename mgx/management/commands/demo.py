@@ -17,6 +17,8 @@ class Command(BaseCommand):
         "run, and says where to go. Run again, it keeps what is there."
     )
 
+    requires_system_checks: list[str] = []
+
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--url", default="http://127.0.0.1:8000/", help="the web address")
         parser.add_argument(

@@ -8,6 +8,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from mgx.checks import STARTING
+
 
 class Command(BaseCommand):
     help = (
@@ -27,7 +29,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.check(databases=["default"])
+        self.check(tags=STARTING, databases=["default"])
         if options["migrate"]:
             call_command("migrate", verbosity=0, interactive=False, skip_checks=True)
         elif self._is_behind():
