@@ -39,7 +39,7 @@ def test_killing_workers_at_random_moments_loses_and_repeats_nothing(
 @pytest.mark.parametrize("seed", seeds())
 def test_after_the_whole_cluster_was_killed_a_new_one_goes_on(busy: Cluster, seed: int) -> None:
     killer = Killer(busy, seed)
-    for _ in range(2):
+    for _ in range(SCALE):
         killer.wait()
         busy.kill_everything()
         busy.start()
@@ -50,7 +50,7 @@ def test_after_the_whole_cluster_was_killed_a_new_one_goes_on(busy: Cluster, see
 
 def test_a_cluster_that_is_asked_to_stop_hands_back_what_it_cannot_finish(busy: Cluster) -> None:
     """A rolling restart: nothing that was interrupted is charged for it."""
-    for _ in range(2):
+    for _ in range(min(SCALE, 4)):
         busy.wait_for_half()
         assert busy.terminate() == 0
         owned = busy.installation.query(

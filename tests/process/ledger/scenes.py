@@ -17,7 +17,7 @@ from workflows.services.executions import start_executions
 AGENT_PLACES = 5
 
 
-def step(name: str, *after: str, task: str = "note", seconds: float = 0.02) -> dict[str, Any]:
+def step(name: str, *after: str, task: str = "note", seconds: float = 0.2) -> dict[str, Any]:
     config = {"task": f"ledger.{task}", "inputs": {"seconds": seconds} if seconds else {}}
     return {"name": name, "step_type": "task", "depends_on_steps": after, "config": config}
 
@@ -25,15 +25,15 @@ def step(name: str, *after: str, task: str = "note", seconds: float = 0.02) -> d
 #: Eight steps of every type: parallel ones, a gate, an agent, a blocking task, a condition.
 STEPS: list[dict[str, Any]] = [
     step("first"),
-    step("left", "first", seconds=0.1),
-    step("right", "first", task="note_sync", seconds=0.05),
+    step("left", "first", seconds=0.5),
+    step("right", "first", task="note_sync"),
     {"name": "gate", "step_type": "approval", "depends_on_steps": ["left", "right"]},
     {
         "name": "agent",
         "step_type": "agent",
         "agent_definition_id": "worker",
         "depends_on_steps": ["gate"],
-        "config": {"inputs": {"seconds": 0.05}},
+        "config": {"inputs": {"seconds": 0.2}},
     },
     step("beside", "gate"),
     {
