@@ -84,8 +84,8 @@ def test_a_step_that_kills_its_worker_is_given_up_and_the_others_complete(
     cluster: Cluster,
 ) -> None:
     cluster.run(
-        "workflow = scenes.publish([scenes.step('long', seconds=1), scenes.step('next', 'long')]);"
-        "scenes.start(workflow, 20);"
+        "steps = [scenes.step('long', seconds=0.5), scenes.step('next', 'long')];"
+        "workflow = scenes.publish(steps); scenes.start(workflow, 10);"
         "deadly = [scenes.step('die', task='die', seconds=0)];"
         "from workflows.services.definitions import create_workflow;"
         "document = {'name': 'Deadly', 'steps': deadly};"
@@ -94,7 +94,7 @@ def test_a_step_that_kills_its_worker_is_given_up_and_the_others_complete(
     )
     cluster.start()
     cluster.wait_for_the_end(60)
-    assert cluster.statuses() == {"completed": 20, "failed": 1}
+    assert cluster.statuses() == {"completed": 10, "failed": 1}
     failed = cluster.installation.query(
         "SELECT error_code FROM workflows_workflowexecution WHERE status = 'failed'"
     )
