@@ -5,6 +5,7 @@ PostgreSQL rows travel as one array a column (``unnest``), on SQLite as one prep
 run for each row. Everything else in this project goes through the ORM.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,6 +25,27 @@ Rows = list[tuple[Any, ...]]
 Query = tuple[str, Sequence[Any]]
 ENGINE_CHANNEL = "mgx_engine"
 EVENTS_CHANNEL = "mgx_events"
+
+
+class _Part(NamedTuple):
+    """A statement, or with others a part of one, which can refer to it as ``name``.
+
+    A query (``is_query``) runs only as the last part.
+    """
+
+    name: str
+    sql: str
+    parameters: Sequence[Any]
+    is_query: bool = False
+
+
+class _Sending(threading.local):
+    """What this thread has collected to be sent together; None while it does not collect."""
+
+    parts: list[_Part] | None = None
+
+
+_sending = _Sending()
 
 
 class Column(NamedTuple):
@@ -85,23 +107,27 @@ def update_rows(
 
 
 @contextmanager
-def pipelined() -> Iterator[None]:
-    """Send the writes of this block together; on PostgreSQL they cost one way there and back."""
+def together() -> Iterator[None]:
+    """Send the writes of this block as one statement, whose parts touch no row twice.
+
+    On PostgreSQL that costs one way there and back; on SQLite there is no way to go.
+    """
     if not _is_postgresql():
         yield
         return
-    with _driver() as raw, raw.pipeline():
+    parts: list[_Part] = []
+    _sending.parts = parts
+    try:
         yield
-
-
-def select_together(*queries: Query) -> list[Rows]:
-    """Run several queries as ``select`` does, in their order, and return the rows of each."""
-    if not _is_postgresql():
-        return [select(sql, *parameters) for sql, parameters in queries]
-    with _driver() as raw:
-        with raw.pipeline():
-            cursors = [psycopg.Cursor(raw).execute(sql, _bound(given)) for sql, given in queries]
-        return [cursor.fetchall() for cursor in cursors]
+    finally:
+        _sending.parts = None
+    if parts:
+        *others, last = sorted(parts, key=lambda part: part.is_query)
+        head = ", ".join(f"{part.name} AS ({part.sql})" for part in others)
+        _execute(
+            f"WITH {head} {last.sql}" if others else last.sql,
+            [parameter for part in (*others, last) for parameter in part.parameters],
+        )
 
 
 def select(sql: str, *parameters: Any) -> Rows:
@@ -152,6 +178,8 @@ def settle_in() -> None:
         with psycopg.Cursor(raw) as cursor:
             for name in ("jit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin"):
                 cursor.execute(f"SET {name} = off")
+            # Planning a turn's write again takes longer than carrying it out.
+            cursor.execute("SET plan_cache_mode = force_generic_plan")
 
 
 def append_numbered(
@@ -175,16 +203,18 @@ def append_numbered(
     names = ", ".join(f'"{column.name}"' for column in columns)
     values = ", ".join(f'rows."{column.name}"' for column in columns)
     arrays = ", ".join(f"%s::{column.type}[]" for column in columns)
-    sql = (
-        "WITH counter AS (UPDATE workflows_eventstream SET last_seq = last_seq + %s"
-        " WHERE workspace_id = %s"
-        f" RETURNING last_seq - %s AS before, pg_notify('{EVENTS_CHANNEL}', ''))"
-        f" INSERT INTO {table} (seq, {names})"
-        f" SELECT counter.before + rows.ordinality, {values}"
-        f" FROM counter, unnest({arrays}) WITH ORDINALITY"
-        f" AS rows({names}, ordinality)"
-    )
-    _run(sql, columns, rows, [len(rows), workspace_id, len(rows)])
+    with _collected():
+        counter = _send(
+            "UPDATE workflows_eventstream SET last_seq = last_seq + %s WHERE workspace_id = %s"
+            f" RETURNING last_seq - %s AS before, pg_notify('{EVENTS_CHANNEL}', '')",
+            [len(rows), workspace_id, len(rows)],
+        )
+        _send(
+            f"INSERT INTO {table} (seq, {names})"
+            f" SELECT {counter}.before + rows.ordinality, {values}"
+            f" FROM {counter}, unnest({arrays}) WITH ORDINALITY AS rows({names}, ordinality)",
+            _arrays(columns, rows),
+        )
 
 
 def wake_engine() -> None:
@@ -193,8 +223,7 @@ def wake_engine() -> None:
     On SQLite they notice the commit itself.
     """
     if _is_postgresql():
-        with _driver() as raw, psycopg.Cursor(raw) as cursor:
-            cursor.execute("SELECT pg_notify(%s, '')", [ENGINE_CHANNEL])
+        _send(f"SELECT pg_notify('{ENGINE_CHANNEL}', '')", [], is_query=True)
 
 
 def _assignment(column: Column, new: str, table: str) -> str:
@@ -220,22 +249,49 @@ def _insert(table: str, columns: tuple[Column, ...]) -> str:
     return f"INSERT INTO {table} ({names}) VALUES ({places})"
 
 
-def _run(
-    sql: str, columns: Sequence[Column], rows: Sequence[Row], before: Sequence[Any] = ()
-) -> None:
-    """Run a statement whose parameters are ``before`` and then the columns of ``rows``."""
+def _run(sql: str, columns: Sequence[Column], rows: Sequence[Row]) -> None:
+    """Run a statement whose parameters are the columns of ``rows``."""
     if not rows:
         return
+    if _is_postgresql():
+        _send(sql, _arrays(columns, rows))
+        return
     by_column = zip(columns, zip(*rows, strict=True), strict=True)
+    converted = [sqlite_column(values, column.type) for column, values in by_column]
     with _driver() as raw:
-        if _is_postgresql():
-            arrays = [array(values, column.type) for column, values in by_column]
-            # It binds on the server, where the statement is planned once.
-            with psycopg.Cursor(raw) as cursor:
-                cursor.execute(sql, [*before, *arrays])
-        else:
-            converted = [sqlite_column(values, column.type) for column, values in by_column]
-            raw.executemany(sql, zip(*converted, strict=True))
+        raw.executemany(sql, zip(*converted, strict=True))
+
+
+def _arrays(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+    by_column = zip(columns, zip(*rows, strict=True), strict=True)
+    return [array(values, column.type) for column, values in by_column]
+
+
+def _send(sql: str, parameters: Sequence[Any], *, is_query: bool = False) -> str:
+    """Run a statement on PostgreSQL, or let it wait for the others; return its name for them."""
+    parts = _sending.parts
+    if parts is None:
+        _execute(sql, parameters)
+        return ""
+    part = _Part(f"part{len(parts)}", sql, parameters, is_query)
+    parts.append(part)
+    return part.name
+
+
+@contextmanager
+def _collected() -> Iterator[None]:
+    """Send what this block sends together, or with what is being collected already."""
+    if _sending.parts is not None:
+        yield
+        return
+    with together():
+        yield
+
+
+def _execute(sql: str, parameters: Sequence[Any]) -> None:
+    # It binds on the server, where the statement is planned once.
+    with _driver() as raw, psycopg.Cursor(raw) as cursor:
+        cursor.execute(sql, parameters)
 
 
 def _bound(parameters: Sequence[Any]) -> list[Any]:

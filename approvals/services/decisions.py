@@ -27,7 +27,7 @@ from approvals.services.records import (
     write_outcomes,
 )
 from approvals.timers import expire
-from workflows.bulk import as_moment, as_uuid, insert_objects, now_sql, select_together
+from workflows.bulk import as_uuid, insert_objects, select
 from workflows.clock import database_now
 from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import Problem, UnstorableError
@@ -141,17 +141,14 @@ def _lock_executions(approval_ids: set[UUID], user: User) -> tuple[datetime, set
 
     Executions come before requests in the lock order, and among themselves by id.
     """
-    clock, rows = select_together(
-        (f"SELECT {now_sql()}", []),
-        (
-            "SELECT id FROM workflows_workflowexecution WHERE completed_at IS NULL AND id IN ("
-            "SELECT a.workflow_execution_id FROM workflow_step_approvals a"
-            " JOIN workflows_membership m ON m.workspace_id = a.workspace_id"
-            " WHERE a.id = ANY(%s) AND m.user_id = %s) ORDER BY id FOR UPDATE",
-            [list(approval_ids), user.pk],
-        ),
-    )
-    return as_moment(clock[0][0]) or database_now(), {as_uuid(row[0]) for row in rows}
+    rows = select(
+        "SELECT id FROM workflows_workflowexecution WHERE completed_at IS NULL AND id IN ("
+        "SELECT a.workflow_execution_id FROM workflow_step_approvals a"
+        " JOIN workflows_membership m ON m.workspace_id = a.workspace_id"
+        " WHERE a.id = ANY(%s) AND m.user_id = %s) ORDER BY id FOR UPDATE",
+        list(approval_ids), user.pk,
+    )  # fmt: skip
+    return database_now(), {as_uuid(row[0]) for row in rows}
 
 
 def _lock(ids: set[UUID], user: User) -> dict[UUID, WorkflowStepApproval]:

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import DatabaseError, IntegrityError
+from django.db import DatabaseError, IntegrityError, transaction
 
 from approvals.models import WorkflowStepApproval
 from workflows.bulk import (
@@ -14,15 +14,16 @@ from workflows.bulk import (
     as_uuid,
     insert_objects,
     insert_rows,
-    pipelined,
     select,
-    select_together,
+    together,
     update_rows,
+    wake_engine,
 )
 from workflows.core.errors import UnstorableError
 from workflows.core.ids import uuid7
 from workflows.dialects import RawJson
-from workflows.models import EngineDriver, Timer, Workspace
+from workflows.events import EventDraft, EventType, append_events
+from workflows.models import EngineDriver, Event, Timer, Workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -82,10 +83,6 @@ def test_identifiers_are_found_alone_and_in_lists() -> None:
     rows = select(f"SELECT id FROM {TABLE} WHERE id = ANY(%s) ORDER BY id", ids[:2])
     assert [as_uuid(row[0]) for row in rows] == sorted(ids[:2])
     assert select(f"SELECT id FROM {TABLE} WHERE id = ANY(%s)", []) == []
-    one, other = select_together(
-        (f"SELECT pid FROM {TABLE} WHERE id = %s", [ids[0]]), ("SELECT 7", [])
-    )
-    assert (list(one), list(other)) == ([(1,)], [(7,)])
 
 
 def test_an_update_changes_the_rows_it_names_and_keeps_what_it_is_told_to() -> None:
@@ -159,16 +156,40 @@ def test_what_the_driver_raises_comes_out_as_djangos_error(workspace: Workspace)
         insert_driver(id=UUID(int=1))
 
 
-@pytest.mark.parametrize("ask", [select, lambda sql: select_together((sql, []))])
-def test_a_wrong_statement_raises_djangos_error(ask: Any) -> None:
+def test_a_wrong_statement_raises_djangos_error() -> None:
     with pytest.raises(DatabaseError):
-        ask("SELECT nothing FROM nowhere")
+        select("SELECT nothing FROM nowhere")
 
 
-def test_an_error_in_a_pipeline_comes_out_as_djangos_error() -> None:
+def test_an_error_in_writes_sent_together_comes_out_as_djangos_error() -> None:
     insert_driver(id=UUID(int=1))
-    with pytest.raises(IntegrityError), pipelined():
+    with pytest.raises(IntegrityError), together():
         insert_driver(id=UUID(int=1))
+
+
+def test_writes_sent_together_are_all_there(workspace: Workspace, other_workspace: Any) -> None:
+    one, other = insert_driver(pid=1), uuid7()
+    events = [EventDraft(EventType.AGENT_ACTIVITY, w.id) for w in (workspace, other_workspace) * 2]
+    with together():
+        update_rows(TABLE, DRIVER[:2], [(one, "changed")])
+        insert_driver(id=other, pid=2)
+        wake_engine()
+        append_events(events, NOW)
+    assert dict(EngineDriver.objects.values_list("id", "host")) == {one: "changed", other: "h"}
+    for stream in (workspace, other_workspace):
+        seqs = Event.objects.filter(workspace=stream).order_by("seq").values_list("seq", flat=True)
+        assert list(seqs) == [1, 2]
+
+
+def test_of_writes_that_an_error_interrupts_none_is_sent() -> None:
+    def write_and_fail() -> None:
+        with together():
+            insert_driver()
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"), transaction.atomic():
+        write_and_fail()
+    assert not EngineDriver.objects.exists()
 
 
 def test_many_rows_are_written_at_once(workspace: Workspace) -> None:

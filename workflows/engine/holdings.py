@@ -87,7 +87,7 @@ class Holdings:
         self.subjects = set(involved)
         lock = store.lock_query(self.driver_id, involved, with_woken=has_hint and not is_careful)
         with transaction.atomic():
-            now, (rows,) = leases.hold(self.driver_id, lock)
+            now, rows = leases.hold(self.driver_id, lock)
             turn = Turn(self.driver_id, now, is_draining=is_draining)
             locked = store.locked(rows)
             gone = [run_id for run_id in involved if run_id not in locked]
@@ -107,7 +107,7 @@ class Holdings:
         """End the execution that a careful turn was about, which failed with ``error``."""
         message = f"The engine cannot carry this run on: {type(error).__name__}"
         with transaction.atomic():
-            now, _ = leases.hold(self.driver_id)
+            now, _ = leases.hold(self.driver_id, store.lock_query(self.driver_id, self.subjects))
             turn = Turn(self.driver_id, now, is_draining=True)
             rows = store.lock_subjects(self.driver_id, list(self.subjects))
             turn.give_up(rows, "engine_error", message)
@@ -117,7 +117,7 @@ class Holdings:
         """Give every execution to other drivers, in the middle of whatever they do."""
         with transaction.atomic():
             lock = store.lock_query(self.driver_id, self._runs)
-            now, (rows,) = leases.hold(self.driver_id, lock)
+            now, rows = leases.hold(self.driver_id, lock)
             turn = Turn(self.driver_id, now, is_draining=True)
             for run_id in store.locked(rows):
                 turn.hand_back(self._runs[run_id])

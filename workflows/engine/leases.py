@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from workflows.bulk import Query, Rows, as_moment, now_sql, select_together, wake_engine
+from workflows.bulk import Query, Rows, as_moment, now_sql, select, wake_engine
 from workflows.clock import database_now
 from workflows.core.ids import uuid7
 from workflows.models import EngineDriver, WorkflowExecution
@@ -42,17 +42,24 @@ def register() -> UUID:
     ).id
 
 
-def hold(driver_id: UUID, *queries: Query) -> tuple[datetime, list[Rows]]:
-    """Lock the driver's row for the rest of the transaction; return the database's time.
+def hold(driver_id: UUID, lock: Query) -> tuple[datetime, Rows]:
+    """Lock the driver's row for the rest of the transaction, then the rows of the query ``lock``.
 
-    ``queries`` are run behind the lock, in the same round trip; their rows are returned too.
-    Raises Fenced if the driver has lost what it holds.
+    Return the database's time, and (id, wake_at) of each row that ``lock`` found. Raises Fenced
+    if the driver has lost what it holds.
     """
-    sql = f"SELECT fenced_at, {now_sql()} FROM {_TABLE} WHERE id = %s FOR SHARE"
-    rows, *others = select_together((sql, [driver_id]), *queries)
+    sql, parameters = lock
+    rows = select(
+        f"WITH driver AS (SELECT fenced_at FROM {_TABLE} WHERE id = %s FOR SHARE),"
+        f" locked AS ({sql})"
+        f" SELECT driver.fenced_at, {now_sql()}, locked.id, locked.wake_at"
+        " FROM driver LEFT JOIN locked ON true",
+        driver_id, *parameters,
+    )  # fmt: skip
     if not rows or rows[0][0] is not None:
         raise Fenced
-    return as_moment(rows[0][1]) or database_now(), others
+    now = as_moment(rows[0][1]) or database_now()
+    return now, [row[2:] for row in rows if row[2] is not None]
 
 
 def heartbeat(driver_id: UUID) -> None:

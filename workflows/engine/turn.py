@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from workflows.bulk import pipelined, wake_engine
+from workflows.bulk import together, wake_engine
 from workflows.core.errors import ExpressionError, UnstorableError
 from workflows.core.outcomes import Failed, Outcome
 from workflows.core.planner import Move, Skip, Start, next_moves
@@ -301,7 +301,7 @@ class Turn:
         is_due = any(
             release.wake_at and release.wake_at <= self.now for release in self._runs.left.values()
         )
-        with pipelined():
+        with together():
             write_steps(self._moves.written.values())
             write_executions(
                 self._runs.written.values(), driver_id=self.driver_id, released=self._runs.left
