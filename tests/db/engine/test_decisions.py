@@ -393,11 +393,17 @@ def test_many_are_decided_together_with_an_answer_for_each(
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_free", [False, True], ids=["of runs", "free-standing"])
 def test_those_who_decide_many_in_different_orders_do_not_wait_for_each_other_for_ever(
-    scene: Scene, ask: Ask, make_member: Callable[..., User]
+    scene: Scene, ask: Ask, make_member: Callable[..., User], is_free: bool
 ) -> None:
     people = [make_member(f"person{n}", scene.workspace, "approver") for n in range(8)]
-    requests = [ask() for _ in range(10)]
+    requests = [
+        create_approval_request(workspace=scene.workspace, title="T", user=scene.users["operator"])
+        if is_free
+        else ask()
+        for _ in range(10)
+    ]
 
     def act(number: int) -> int:
         order = requests if number % 2 else requests[::-1]

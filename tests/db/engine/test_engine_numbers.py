@@ -108,7 +108,7 @@ def test_events_are_contiguous_and_come_in_the_order_of_the_commits(
                 with transaction.atomic():
                     drafts = [
                         EventDraft(EventType.AGENT_ACTIVITY, workspace, message=f"{writer} {turn}")
-                        for workspace in reversed(workspaces)
+                        for workspace in workspaces[:: 1 if writer % 2 else -1]
                         for _ in range(1 + (writer + turn) % 3)
                     ]
                     append_events(drafts, database_now())
