@@ -177,18 +177,6 @@ def load_steps(runs: dict[UUID, Run]) -> None:
             run.records[record.name] = record
 
 
-def runs_suspect(crashes: int, but: UUID) -> bool:
-    """Tell whether any driver runs a step, ``but`` one, whose worker has died ``crashes`` times."""
-    rows = select(
-        "SELECT 1 FROM workflows_workflowexecution run"
-        " JOIN workflows_workflowstepexecution step ON step.execution_id = run.id"
-        " WHERE run.driver_id IS NOT NULL AND step.status = 'running' AND step.crashes >= %s"
-        " AND step.id <> %s LIMIT 1",
-        crashes, but,
-    )  # fmt: skip
-    return bool(rows)
-
-
 def load_outputs(ids: Sequence[UUID]) -> dict[UUID, str]:
     """Return the outputs of step executions, as JSON text."""
     rows = select(

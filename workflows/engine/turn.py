@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.conf import settings
-
 from workflows.bulk import together, wake_engine
 from workflows.core.errors import ExpressionError, UnstorableError
 from workflows.core.outcomes import Failed, Outcome
@@ -32,10 +30,10 @@ from workflows.engine.store import (
     Claimed,
     Release,
     fail_execution,
-    runs_suspect,
     write_executions,
     write_steps,
 )
+from workflows.engine.suspects import Suspects
 from workflows.events import SYSTEM, append_events
 from workflows.handlers import (
     GateHandler,
@@ -48,9 +46,6 @@ from workflows.handlers import (
 from workflows.services.executions import cancel_open_steps
 
 UNREADABLE = "This installation cannot read the version that the run is pinned to"
-
-#: After how many crashes a step is suspected of being their cause.
-_SUSPECT_AFTER = 2
 
 
 @dataclass(slots=True)
@@ -73,7 +68,7 @@ class Turn:
         self.driver_id = driver_id
         self.now = now
         self._is_draining = is_draining
-        self._has_suspect = False
+        self._suspects = Suspects()
         self.bodies: list[tuple[Run, StepContext]] = []
         self._touched: dict[UUID, Run] = {}
         self._to_look_at: list[Run] = []
@@ -218,7 +213,7 @@ class Turn:
         except (ExpressionError, UnstorableError) as error:
             self._moves.apply(run, record, Failed(error.code, str(error), is_final=True))
             return
-        if record.crashes and not self._may_run_suspect(record):
+        if not self._suspects.admit(record.crashes, self._moves.written):
             run.deferred[name] = self.now + timedelta(seconds=NotYet().seconds)
             return
         plug = plugs()[record.step_type]
@@ -235,20 +230,6 @@ class Turn:
             self._to_prepare.setdefault(plug.reserving, []).append((run, record, context))
         else:
             self._run_body(run, record, context)
-
-    def _may_run_suspect(self, record: StepRecord) -> bool:
-        """Tell whether a step may run that was there when workers died.
-
-        Of those that were there twice only one runs at a time, whatever the driver, so that the
-        guilty one does not take the others with it. (A worker's death may be followed by that of
-        its whole cluster, which counts for all that run there.)
-        """
-        crashes = min(_SUSPECT_AFTER, max(settings.MGX_MAX_CRASHES - 1, 1))
-        if record.crashes < crashes:
-            return True
-        may_run = not self._has_suspect and not runs_suspect(crashes, record.id)
-        self._has_suspect |= may_run
-        return may_run
 
     def _prepare(self) -> bool:
         """Let handlers reserve what the new attempts need; tell whether that moved anything."""
