@@ -18,6 +18,8 @@ from tests.process.installation import ROOT, Installation, eventually
 
 #: With MGX_CHAOS=long there is more of everything.
 SCALE = 10 if os.environ.get("MGX_CHAOS") == "long" else 1
+#: Seconds between two kills, at least and at most; the long form is about what lasts.
+_PAUSES = (0.1, 0.8) if SCALE == 1 else (1, 5)
 
 
 class Cluster:
@@ -176,7 +178,7 @@ class Killer:
 
     def wait(self) -> None:
         """Let some work be done; when the next kill comes is the point of it."""
-        time.sleep(self._random.uniform(0.1, 0.8))
+        time.sleep(self._random.uniform(*_PAUSES))
 
     def kill_a_worker(self) -> None:
         drivers = self._cluster.drivers()

@@ -11,6 +11,8 @@ from tests.process.installation import eventually
 __all__ = ["cluster"]
 
 RUNS = 30 * SCALE
+#: Seconds in which all runs end after the last fault.
+PATIENCE = 60 * SCALE
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def test_killing_workers_at_random_moments_loses_and_repeats_nothing(
         killer.wait()
         killer.kill_a_worker()
         busy.keep_running()
-    busy.wait_for_the_end(60)
+    busy.wait_for_the_end(PATIENCE)
     assert busy.statuses() == {"completed": RUNS}
     busy.check()
 
@@ -43,7 +45,7 @@ def test_after_the_whole_cluster_was_killed_a_new_one_goes_on(busy: Cluster, see
         killer.wait()
         busy.kill_everything()
         busy.start()
-    busy.wait_for_the_end(60)
+    busy.wait_for_the_end(PATIENCE)
     assert busy.statuses() == {"completed": RUNS}
     busy.check()
 
@@ -58,7 +60,7 @@ def test_a_cluster_that_is_asked_to_stop_hands_back_what_it_cannot_finish(busy: 
         )
         assert owned == [(0,)]
         busy.start()
-    busy.wait_for_the_end(60)
+    busy.wait_for_the_end(PATIENCE)
     assert busy.statuses() == {"completed": RUNS}
     charged = busy.installation.query(
         "SELECT name, attempts, crashes FROM workflows_workflowstepexecution"
@@ -75,7 +77,7 @@ def test_a_worker_that_was_only_asleep_cannot_write_any_more(busy: Cluster) -> N
         eventually(lambda: sleeper not in busy.drivers(), 30, "its fencing", busy.log)
     finally:
         os.kill(sleeper, signal.SIGCONT)
-    busy.wait_for_the_end(60)
+    busy.wait_for_the_end(PATIENCE)
     assert busy.statuses() == {"completed": RUNS}
     busy.check()
 
@@ -93,7 +95,7 @@ def test_a_step_that_kills_its_worker_is_given_up_and_the_others_complete(
         "scenes.start(create_workflow(workspace=workspace, document=document, user=None), 1)"
     )
     cluster.start()
-    cluster.wait_for_the_end(60)
+    cluster.wait_for_the_end(PATIENCE)
     assert cluster.statuses() == {"completed": 10, "failed": 1}
     failed = cluster.installation.query(
         "SELECT error_code FROM workflows_workflowexecution WHERE status = 'failed'"
