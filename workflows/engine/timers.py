@@ -1,19 +1,20 @@
 """What is due when: timers are rows, fired once, in the transaction of their effect."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Protocol
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils.module_loading import import_string
 
 from workflows.bulk import as_moment, select
 from workflows.events import EventDraft
 from workflows.models import Timer
 
-_BATCH = 500
+_LATER = timedelta(minutes=1)
 
 
 class TimerHandler(Protocol):
@@ -22,24 +23,25 @@ class TimerHandler(Protocol):
         ...
 
 
-def next_due() -> datetime | None:
-    """Return when the next timer is due that this installation knows how to fire."""
-    kinds = list(settings.TIMER_HANDLERS)
-    rows = select("SELECT min(due_at) FROM workflows_timer WHERE kind = ANY(%s)", kinds)
-    return as_moment(rows[0][0])
+def next_due(now: datetime) -> datetime | None:
+    """Return when the next timer is due that this installation knows how to fire, or when,
+    after ``now``, the next execution is that nobody holds: one that waits for a retry, say."""
+    rows = select(
+        "SELECT min(due_at) FROM workflows_timer WHERE kind = ANY(%s) UNION ALL"
+        " SELECT min(wake_at) FROM workflows_workflowexecution"
+        " WHERE driver_id IS NULL AND wake_at > %s",
+        list(settings.TIMER_HANDLERS), now,
+    )  # fmt: skip
+    return min((moment for row in rows if (moment := as_moment(row[0]))), default=None)
 
 
-def fire_due(now: datetime) -> list[EventDraft]:
+def fire_due(now: datetime, at_most: int) -> list[EventDraft]:
     """Fire what is due at ``now``, in order; call it inside a transaction.
 
     Timers are deleted last, for they come last in the lock order. Two drivers that come at once
     call the same handlers, one after the other; the second one finds nothing left to do.
     """
-    due = list(
-        Timer.objects.filter(due_at__lte=now, kind__in=settings.TIMER_HANDLERS).order_by("due_at")[
-            :_BATCH
-        ]
-    )
+    due = list(_due(now)[:at_most])
     by_kind: dict[str, list[UUID]] = {}
     for timer in due:
         by_kind.setdefault(timer.kind, []).append(timer.subject_id)
@@ -48,6 +50,18 @@ def fire_due(now: datetime) -> list[EventDraft]:
         events += _handler(kind)(subject_ids, now)
     Timer.objects.filter(id__in=[timer.id for timer in due]).delete()
     return events
+
+
+def postpone_first(now: datetime) -> None:
+    """Give the timer that is due first, and cannot be fired, another moment."""
+    first = _due(now).first()
+    if first:
+        Timer.objects.filter(id=first.id).update(due_at=now + _LATER)
+
+
+def _due(now: datetime) -> QuerySet[Timer]:
+    known = Timer.objects.filter(kind__in=settings.TIMER_HANDLERS)
+    return known.filter(due_at__lte=now).order_by("due_at", "id")
 
 
 @cache

@@ -28,6 +28,7 @@ from workflows.handlers import StepContext
 logger = logging.getLogger("workflows.engine")
 
 _RESULTS_A_TURN = 500
+_TIMERS_A_TURN = 500
 _SCAN_SECONDS = 1.0
 _SWEEP_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -144,6 +145,9 @@ class Writer:
     def _database_time(self) -> float:
         return time.time() + self._clock_offset
 
+    def _about_now(self) -> datetime:
+        return datetime.fromtimestamp(self._database_time(), UTC)
+
     def _do_what_is_due(self) -> None:
         if self._has_lost_bodies:
             self._has_lost_bodies = False
@@ -167,7 +171,7 @@ class Writer:
         has_hint = self._has_hint or is_inventory
         if has_hint:
             self._has_hint = False
-            self._next_timer = timers.next_due()
+            self._next_timer = timers.next_due(self._about_now())
         if self._next_timer and self._next_timer.timestamp() <= self._database_time():
             self._fire_timers()
         look = self._holdings.next_look
@@ -175,11 +179,26 @@ class Writer:
             self._take_turn(has_hint=has_hint, is_inventory=is_inventory)
 
     def _fire_timers(self) -> None:
-        with transaction.atomic():
-            now = database_now()
-            append_events(timers.fire_due(now), now)
-        self._next_timer = timers.next_due()
+        now = database_now()
+        try:
+            self._fire(now)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:  # one of them cannot be fired; the others are, one by one
+            logger.exception("A timer cannot be fired now")
+            while (due := timers.next_due(now)) and due <= now:
+                try:
+                    self._fire(now, at_most=1)
+                except (OperationalError, InterfaceError):
+                    raise
+                except Exception:
+                    timers.postpone_first(now)
+        self._next_timer = timers.next_due(self._about_now())
         self._has_hint = True
+
+    def _fire(self, now: datetime, at_most: int = _TIMERS_A_TURN) -> None:
+        with transaction.atomic():
+            append_events(timers.fire_due(now, at_most), now)
 
     def _take_turn(self, *, has_hint: bool, is_inventory: bool) -> None:
         is_careful = self._careful_turns > 0
@@ -188,7 +207,7 @@ class Writer:
         try:
             after = self._holdings.take_turn(
                 results,
-                about=datetime.fromtimestamp(self._database_time(), UTC),
+                about=self._about_now(),
                 drivers=self._drivers,
                 has_hint=has_hint,
                 is_inventory=is_inventory,
