@@ -3,11 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import OperationalError
 
+from approvals import timers as approval_timers
 from approvals.gate import ApprovalGate
 from tests.db.engine.scenes import (
     AT_ONCE,
@@ -22,10 +24,11 @@ from tests.db.engine.scenes import (
     task,
     temporary,
 )
-from workflows.engine import turn
+from workflows.clock import database_now
+from workflows.engine import timers, turn
 from workflows.engine.driver import Driver
 from workflows.engine.turn import Turn
-from workflows.models import EngineDriver, WorkflowExecution
+from workflows.models import EngineDriver, Timer, WorkflowExecution
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -132,6 +135,31 @@ def test_a_gate_that_cannot_be_opened_ends_its_run_only(
     assert ended(sick, 30).error_code == "engine_error"
     scene.decide(healthy)
     assert ended(healthy).status == "completed"
+
+
+def test_a_timer_that_cannot_be_fired_is_put_off_and_the_others_fire(
+    scene: Scene, launch: Callable[[], Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = approval_timers.auto_approve
+    sick: list[Any] = []
+
+    def raising(subject_ids: Any, now: Any) -> Any:
+        if set(subject_ids) & set(sick):
+            raise ValueError("poison")
+        return original(subject_ids, now)
+
+    timers._handler.cache_clear()
+    monkeypatch.setattr(approval_timers, "auto_approve", raising)
+    workflow = scene.workflow(gate("g", auto_approve_after_seconds=1))
+    executions = [scene.start(workflow) for _ in range(3)]
+    launch()
+    sick.append(request_of(executions[1]).id)
+    for execution in (executions[0], executions[2]):
+        assert ended(execution).status == "completed"
+    put_off = Timer.objects.filter(subject_id__in=sick, kind="approval_auto_approve")
+    eventually(put_off.filter(due_at__gt=database_now() + timedelta(seconds=30)).exists, "later")
+    timers._handler.cache_clear()
+    assert ended(scene.run(task("a"))).status == "completed"
 
 
 def test_an_outage_in_the_middle_of_a_turn_loses_and_repeats_nothing(
