@@ -173,7 +173,7 @@ def make_agents(db: None) -> Callable[[Any], dict[str, Any]]:
                 defaults={
                     "name": name.capitalize(),
                     "agent_type": AgentType.DEMO,
-                    "config": {"behaviour": name},
+                    "config": {"part": name},
                 },
             )
             instances[name] = AgentInstance.objects.create(
