@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflows.core.errors import ExpressionError
+from workflows.core.canonical import dumps_canonical
+from workflows.core.errors import ExpressionError, UnstorableError
 from workflows.core.references import Compiled, compile_value, resolve
 from workflows.core.scope import Names, Scope
 
@@ -156,9 +157,9 @@ hostile = st.sampled_from(["${secret}", "$${n}", "steps.plan.title", "{{1}}", "%
 @given(hostile, st.sampled_from(["${text}", "a ${text} b", "${text}${text}", "${text + ''}"]))
 def test_no_value_is_ever_expanded(inserted: str, template: str) -> None:
     try:
-        inserted.encode()
-    except UnicodeEncodeError:
-        return
+        dumps_canonical(inserted)
+    except UnstorableError:
+        return  # no run holds such a text (NUL, a lone surrogate)
     scope = Scope(variables={"text": inserted, "secret": "s3cret"})
     expected = template.replace("${text + ''}", "${text}").replace("${text}", inserted)
     assert compile_value(template, NAMES).resolve(scope) == expected
