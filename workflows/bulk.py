@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
+from django.conf import settings
 from django.db import connection
 from django.db.models import Model
 
@@ -180,6 +181,10 @@ def settle_in() -> None:
                 cursor.execute(f"SET {name} = off")
             # Planning a turn's write again takes longer than carrying it out.
             cursor.execute("SET plan_cache_mode = force_generic_plan")
+            # A process that is stopped inside a transaction would hold its locks against those
+            # who want to take over from it.
+            longest = int(settings.MGX_LEASE_SECONDS * 1000)
+            cursor.execute(f"SET idle_in_transaction_session_timeout = {longest}")
 
 
 def append_numbered(

@@ -14,7 +14,13 @@ from typing import Protocol, TypeVar
 from uuid import UUID
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    transaction,
+)
 
 from workflows.bulk import settle_in
 from workflows.clock import database_now
@@ -182,16 +188,16 @@ class Writer:
         now = database_now()
         try:
             self._fire(now)
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception:  # one of them cannot be fired; the others are, one by one
+        except Exception as error:  # one of them cannot be fired; the others are, one by one
+            if _is_outage(error):
+                raise
             logger.exception("A timer cannot be fired now")
             while (due := timers.next_due(now)) and due <= now:
                 try:
                     self._fire(now, at_most=1)
-                except (OperationalError, InterfaceError):
-                    raise
-                except Exception:
+                except Exception as another:
+                    if _is_outage(another):
+                        raise
                     timers.postpone_first(now)
         self._next_timer = timers.next_due(self._about_now())
         self._has_hint = True
@@ -214,9 +220,11 @@ class Writer:
                 is_draining=self._stopping.is_set(),
                 is_careful=is_careful,
             )
-        except (leases.Fenced, OperationalError, InterfaceError):
+        except leases.Fenced:
             raise
         except Exception as error:
+            if _is_outage(error):
+                raise
             if is_careful:
                 self._blame(results, error)
             self._careful_turns = _CAREFUL_TURNS
@@ -240,8 +248,7 @@ class Writer:
     def _recover(self, error: Exception) -> None:
         """Forget what a failed turn may have spoiled, and try again a little later."""
         self._failures += 1
-        is_outage = isinstance(error, OperationalError | InterfaceError)
-        if is_outage:
+        if _is_outage(error):
             logger.warning("The database did not answer: %s", type(error).__name__)
             connection.close()
         else:
@@ -275,3 +282,11 @@ class Writer:
 
 def _unwritable(error: Exception) -> Failed:
     return Failed("engine_error", type(error).__name__, is_final=True)
+
+
+def _is_outage(error: Exception) -> bool:
+    """Tell whether the database is to blame, or the connection to it."""
+    if isinstance(error, OperationalError | InterfaceError):
+        return True
+    is_lost = connection.connection is None or not connection.is_usable()
+    return isinstance(error, DatabaseError) and is_lost
