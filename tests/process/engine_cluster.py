@@ -1,13 +1,16 @@
 """``manage.py qcluster`` as an operator runs it, started again when it ends, and what it did."""
 
+import fcntl
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,6 +65,28 @@ class Cluster:
         assert self.main is not None
         os.killpg(self.main.pid, signal.SIGKILL)
         self.main.wait()
+
+    def put_to_sleep(self, pid: int) -> None:
+        """Stop a process, but not while it holds what every writer of SQLite has to wait for."""
+        while True:
+            os.kill(pid, signal.SIGSTOP)
+            if self._is_writable():
+                return
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.01)
+
+    def _is_writable(self) -> bool:
+        url = self.installation.environment["DATABASE_URL"]
+        if not url.startswith("sqlite"):
+            return True
+        path = url.removeprefix("sqlite:///")
+        with open(f"{path}-queue") as queue, closing(sqlite3.connect(path, timeout=0)) as database:
+            try:
+                fcntl.flock(queue, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                database.execute("BEGIN IMMEDIATE")
+            except (BlockingIOError, sqlite3.OperationalError):
+                return False
+            return True
 
     def terminate(self) -> int:
         """Ask the cluster to stop; return its exit code."""

@@ -72,7 +72,7 @@ def test_a_cluster_that_is_asked_to_stop_hands_back_what_it_cannot_finish(busy: 
 
 def test_a_worker_that_was_only_asleep_cannot_write_any_more(busy: Cluster) -> None:
     sleeper = busy.drivers()[0]
-    os.kill(sleeper, signal.SIGSTOP)
+    busy.put_to_sleep(sleeper)
     try:
         eventually(lambda: sleeper not in busy.drivers(), 30, "its fencing", busy.log)
     finally:

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 from approvals import timers as approval_timers
 from approvals.gate import ApprovalGate
@@ -24,8 +25,10 @@ from tests.db.engine.scenes import (
     task,
     temporary,
 )
+from tests.db.engine.threads import at_once
+from workflows.bulk import settle_in
 from workflows.clock import database_now
-from workflows.engine import timers, turn
+from workflows.engine import leases, store, timers, turn
 from workflows.engine.driver import Driver
 from workflows.engine.turn import Turn
 from workflows.models import EngineDriver, Timer, WorkflowExecution
@@ -253,3 +256,56 @@ def test_a_driver_that_cannot_reach_the_database_stops_when_asked(
     driver.stop()
     assert driver.join(5)
     assert not WorkflowExecution.objects.exists()
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's lock is its process's")
+def test_a_driver_that_is_stopped_in_a_transaction_does_not_keep_others_from_taking_over(
+    scene: Scene, settings: Any
+) -> None:
+    settings.MGX_LEASE_SECONDS = 1
+    holds, is_over = threading.Event(), threading.Event()
+
+    def stop_in_the_middle(_: int) -> str:
+        settle_in()
+        driver_id = leases.register()
+        nothing_more = store.lock_query(driver_id, [])
+        try:
+            with transaction.atomic():
+                leases.hold(driver_id, nothing_more)
+                holds.set()
+                assert is_over.wait(20)
+                leases.hold(driver_id, nothing_more)
+        except DatabaseError:
+            return "gone"
+        return "still there"
+
+    def take_over(_: int) -> int:
+        try:
+            assert holds.wait(10)
+            eventually(lambda: leases.take_over_from_the_dead() == 1, "the takeover", 10)
+        finally:
+            is_over.set()
+        return 1
+
+    answers = at_once(2, lambda number: (stop_in_the_middle, take_over)[number](number))
+    assert answers == ["gone", 1]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connections to cut")
+def test_connections_that_are_cut_cost_nobody_a_run(
+    scene: Scene, launch: Callable[[], Driver]
+) -> None:
+    steps = [task("s0", "sleep", inputs={"seconds": 0.05})]
+    steps += [task(f"s{n}", after=[f"s{n - 1}"]) for n in range(1, 8)]
+    workflow = scene.workflow(*steps, max_retries=0)
+    launch()
+    executions = []
+    for _ in range(5):
+        executions += [scene.start(workflow) for _ in range(5)]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+    for execution in executions:
+        assert ended(execution, 30).status == "completed"
