@@ -32,8 +32,9 @@ def make_plan(task: object) -> dict[str, Any]:
     ]
     return {
         "summary": (
-            f"**{subject}** moves out in three stages. Each one waits for the error rate to "
-            "stay below `1 %`, and rolls back by itself if it does not."
+            f"**{subject}** moves out in three stages.\n\n"
+            "Each one waits for the error rate to stay below `1 %`, and rolls back by itself if it "
+            "does not."
         ),
         "stages": [dict(stage, rollback="automatic") for stage in stages],
         "abort_on": "error_rate > 0.01",
