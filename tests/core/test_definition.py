@@ -292,7 +292,7 @@ def test_5000_steps_are_read_within_a_second() -> None:
     document = workflow(*(task(f"s{i}", depends_on_steps=[f"s{i - 1}"]) for i in range(5_000)))
     start = time.process_time()
     assert len(parse_definition(document).steps) == 5_000
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 1
 
 
 json_values = st.recursive(

@@ -221,7 +221,7 @@ def test_hostile_sources_are_refused_within_50_ms(source: str) -> None:
     refusal("1 +")  # whatever is built once
     start = time.process_time()
     refusal(source)
-    assert time.process_time() - start < 0.5
+    assert time.process_time() - start < 0.05
 
 
 @pytest.mark.parametrize(
@@ -230,14 +230,14 @@ def test_hostile_sources_are_refused_within_50_ms(source: str) -> None:
 def test_legal_extremes_are_harmless(source: str) -> None:
     start = time.process_time()
     value_of(source)
-    assert time.process_time() - start < 0.5
+    assert time.process_time() - start < 0.05
 
 
 def test_regular_expressions_are_linear() -> None:
     scope = Scope(variables={"text": "a" * 100_000 + "!"})
     start = time.process_time()
     assert not compile_expression("text.matches('(a+)+$')", NAMES).evaluate_condition(scope)
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 0.2
 
 
 @pytest.mark.parametrize(

@@ -134,14 +134,14 @@ def test_long_chains_need_no_recursion(size: int) -> None:
     assert len(graph.descendants("s0")) == size - 1
     chain["s0"] = [f"s{size - 1}"]
     assert len(find_cycles(chain)[0]) == size + 1
-    assert time.process_time() - start < 20
+    assert time.process_time() - start < 2
 
 
 def test_a_complete_graph_of_500_steps_is_fast() -> None:
     complete = {f"s{i}": [f"s{j}" for j in range(i)] for i in range(500)}
     start = time.process_time()
     assert Graph(complete).order == tuple(complete)
-    assert time.process_time() - start < 20
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("path", REAL_GRAPHS, ids=lambda path: path.stem)

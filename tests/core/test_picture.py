@@ -151,7 +151,7 @@ class TestLayout:
         }[shape]
         started = time.process_time()
         draw_picture([Node(name) for name in names], edges, title="Large")
-        assert time.process_time() - started < 50
+        assert time.process_time() - started < 5
 
     def test_too_many_arrows_are_reduced_to_those_that_do_not_follow(self):
         names = [f"s{index}" for index in range(200)]

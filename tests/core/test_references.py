@@ -295,7 +295,7 @@ def test_hostile_texts_are_read_in_linear_time(value: str) -> None:
     start = time.process_time()
     with pytest.raises(ExpressionError):
         compile_value(value, NAMES)
-    assert time.process_time() - start < 20
+    assert time.process_time() - start < 2
 
 
 def test_plain_references_are_looked_up_without_an_expression(

@@ -334,7 +334,7 @@ def test_a_chain_of_10000_is_refused_quickly_and_accepted_with_the_limit_raised(
     document = chain(10_000)
     start = time.process_time()
     assert errors_of(validate(document)) == {("too_many_steps", "/steps")}
-    assert time.process_time() - start < 20
+    assert time.process_time() - start < 2
     report = validate(document, limits=Limits(steps=10_000))
     assert report.is_valid
     assert report.definition is not None
@@ -355,7 +355,7 @@ def test_a_complete_graph_of_500_steps_is_checked_within_two_seconds() -> None:
     steps = [task(f"s{i}", *(f"s{j}" for j in range(i))) for i in range(500)]
     start = time.process_time()
     assert validate(workflow(*steps)).is_valid
-    assert time.process_time() - start < 20
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("path", REAL_GRAPHS, ids=lambda path: path.stem)
