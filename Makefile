@@ -40,17 +40,17 @@ lint: setup-tools  ## format, lint, types
 	$(VENV)/bin/djlint --check --lint --quiet templates
 
 bench: setup  ## the benchmarks, one JSON line each; on PostgreSQL too where TEST_POSTGRES_URL names one
-	@for name in commits chain latency gate concurrency; do \
+	@for name in commits chain latency gate concurrency fanout run crash timers plan makespan; do \
 		$(python) manage.py bench $$name --json --database sqlite || exit; \
 		test -z "$(TEST_POSTGRES_URL)" || \
 			DATABASE_URL="$(TEST_POSTGRES_URL)" $(python) manage.py bench $$name --json --database postgres || exit; \
 	done
 
-chaos: setup-test  ## the long reliability runs
-	MGX_CHAOS=long $(VENV)/bin/pytest -m process
+chaos: setup-test  ## the long reliability runs, and one line for each promise; on PostgreSQL too where TEST_POSTGRES_URL names one
+	@VENV=$(VENV) ./.ci/chaos
 
 lock: setup-tools  ## the newest packages that requirements*.in allow
-	@for name in requirements requirements-test requirements-tools; do \
+	@for name in requirements requirements-test requirements-tools requirements-otel; do \
 		$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 			--only-binary :all: --generate-hashes --no-emit-index-url --no-emit-find-links \
 			--custom-compile-command 'make lock' $$name.in --output-file $$name.txt || exit; \

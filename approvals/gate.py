@@ -1,16 +1,37 @@
 """Steps of type ``approval``: they open a request, and end as it is decided."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from approvals.models import ApprovalStatus, WorkflowStepApproval
 from approvals.services.records import decision_events
 from approvals.services.requests import Request, open_requests, required_event, withdraw
-from workflows.core.definition import ApprovalStep
+from workflows.bulk import as_uuid, select
 from workflows.core.outcomes import Completed, Failed, Outcome
+from workflows.core.steps import ApprovalStep
 from workflows.events import SYSTEM, EventDraft
 from workflows.handlers import Opening
+
+
+class _Decided(NamedTuple):
+    """What a request came to; ``rules`` is its ``approval_metadata``."""
+
+    status: str
+    rules: dict[str, Any]
+    feedback: str
+    response_data: Any
+    digest: str
+    decided_by: str | None
+
+    @classmethod
+    def read(cls, row: Sequence[Any]) -> "_Decided":
+        status, rules, feedback, data, digest, decided_by = row
+        return cls(
+            status, json.loads(rules), feedback, data and json.loads(data), digest, decided_by
+        )
 
 
 class ApprovalGate:
@@ -23,19 +44,31 @@ class ApprovalGate:
 
     def close(self, step_execution_ids: Sequence[UUID]) -> dict[UUID, Outcome]:
         """Return the outcome of the steps whose request was decided."""
-        decided = (
-            WorkflowStepApproval.objects.decided()
-            .filter(step_execution_id__in=step_execution_ids)
-            .select_related("approved_by")
-            .order_by("revision_count")
+        rows = select(
+            "SELECT step_execution_id, status, approval_metadata, feedback, response_data, digest,"
+            " (SELECT u.username FROM workflows_user u WHERE u.id = approved_by_id)"
+            " FROM workflow_step_approvals"
+            " WHERE step_execution_id = ANY(%s) AND status <> 'pending' ORDER BY revision_count",
+            list(step_execution_ids),
         )
-        return {approval.step_execution_id: _outcome(approval) for approval in decided}
+        return {as_uuid(row[0]): _outcome(_Decided.read(row[1:])) for row in rows}
 
     def cancel(self, execution_ids: Sequence[UUID], now: datetime, actor: str) -> list[EventDraft]:
         """Withdraw the open requests of executions that have ended."""
         open_ids = (
             WorkflowStepApproval.objects.pending()
             .filter(workflow_execution_id__in=execution_ids)
+            .values_list("id", flat=True)
+        )
+        return decision_events(withdraw(open_ids, now), actor=actor)
+
+    def withdraw(
+        self, step_execution_ids: Sequence[UUID], now: datetime, actor: str
+    ) -> list[EventDraft]:
+        """Withdraw the open requests of steps that were stopped."""
+        open_ids = (
+            WorkflowStepApproval.objects.pending()
+            .filter(step_execution_id__in=step_execution_ids)
             .values_list("id", flat=True)
         )
         return decision_events(withdraw(open_ids, now), actor=actor)
@@ -64,19 +97,18 @@ def _request(opening: Opening) -> Request:
     )
 
 
-def _outcome(approval: WorkflowStepApproval) -> Outcome:
-    rules = approval.approval_metadata
-    match approval.status:
+def _outcome(decided: _Decided) -> Outcome:
+    match decided.status:
         case ApprovalStatus.APPROVED:
-            return Completed(_answer(approval))
-        case ApprovalStatus.REJECTED if rules.get("on_reject") == "continue":
-            return Completed(_answer(approval))
+            return Completed(_answer(decided))
+        case ApprovalStatus.REJECTED if decided.rules.get("on_reject") == "continue":
+            return Completed(_answer(decided))
         case ApprovalStatus.REJECTED:
-            return _refused(approval, "approval_rejected", "rejected it")
+            return _refused(decided, "approval_rejected", "rejected it")
         case ApprovalStatus.REQUEST_CHANGES:
-            return _refused(approval, "changes_requested", "asked for changes")
-        case ApprovalStatus.TIMEOUT if rules.get("on_timeout") == "continue":
-            return Completed(_answer(approval))
+            return _refused(decided, "changes_requested", "asked for changes")
+        case ApprovalStatus.TIMEOUT if decided.rules.get("on_timeout") == "continue":
+            return Completed(_answer(decided))
         case ApprovalStatus.TIMEOUT:
             message = "Nobody decided in time"
             return Failed("approval_timeout", message, is_final=True, is_timeout=True)
@@ -84,18 +116,18 @@ def _outcome(approval: WorkflowStepApproval) -> Outcome:
             return Failed("approval_cancelled", "The request was cancelled", is_final=True)
 
 
-def _answer(approval: WorkflowStepApproval) -> dict[str, object]:
+def _answer(decided: _Decided) -> dict[str, object]:
     """Return the step's output: the decision, its words and data in places of their own."""
     return {
-        "approved": approval.status == ApprovalStatus.APPROVED,
-        "status": approval.status,
-        "decided_by": approval.approved_by.username if approval.approved_by else None,
-        "feedback": approval.feedback,
-        "response_data": approval.response_data,
-        "digest": approval.digest,
+        "approved": decided.status == ApprovalStatus.APPROVED,
+        "status": decided.status,
+        "decided_by": decided.decided_by,
+        "feedback": decided.feedback,
+        "response_data": decided.response_data,
+        "digest": decided.digest,
     }
 
 
-def _refused(approval: WorkflowStepApproval, code: str, words: str) -> Failed:
-    who = approval.approved_by.username if approval.approved_by else "MGX"
-    return Failed(code, f"{who} {words}: {approval.feedback}"[:2_000], is_final=True)
+def _refused(decided: _Decided, code: str, words: str) -> Failed:
+    who = decided.decided_by or "MGX"
+    return Failed(code, f"{who} {words}: {decided.feedback}"[:2_000], is_final=True)

@@ -63,9 +63,11 @@ class WorkflowStepApproval(models.Model):
     workflow_execution = models.ForeignKey(
         WorkflowExecution, on_delete=models.CASCADE, null=True, related_name="approvals"
     )
-    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="approvals")
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.PROTECT, related_name="approvals", db_index=False
+    )
     project = models.ForeignKey(
-        Project, on_delete=models.SET_NULL, null=True, related_name="approvals"
+        Project, on_delete=models.SET_NULL, null=True, related_name="approvals", db_index=False
     )
     status = models.CharField(
         max_length=20, choices=ApprovalStatus.choices, default=ApprovalStatus.PENDING
@@ -79,7 +81,11 @@ class WorkflowStepApproval(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
     approved_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        db_index=False,
     )
     feedback = models.TextField(blank=True)
     response_data = models.JSONField(null=True)

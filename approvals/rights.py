@@ -35,7 +35,7 @@ def may_decide(user: Reader) -> RawSQL:
     It is SQL, for the ORM takes longer to put it together than the database to answer it, and
     every decision asks. Use it on a query's own table, not in a subquery.
     """
-    return RawSQL(_MAY_DECIDE, [user.pk], output_field=BooleanField())
+    return RawSQL(MAY_DECIDE, [user.pk], output_field=BooleanField())
 
 
 def _holds_named_role() -> str:
@@ -50,8 +50,9 @@ def _listed(roles: list[str]) -> str:
     return ", ".join(f"'{role}'" for role in roles)
 
 
-# A request with names is for those names alone, even if none of them exists any more.
-_MAY_DECIDE = f"""EXISTS (
+#: The condition on a row of ``workflow_step_approvals``; its one place is the user's id. A request
+#: with names is for those names alone, even if none of them exists any more.
+MAY_DECIDE = f"""EXISTS (
     SELECT 1 FROM workflows_membership m JOIN workflows_user u ON u.id = m.user_id
     WHERE m.user_id = %s AND u.is_active
       AND m.workspace_id = workflow_step_approvals.workspace_id

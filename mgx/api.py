@@ -13,7 +13,20 @@ from rest_framework.response import Response
 
 from agents import api as agents
 from approvals.api import views as approvals
-from workflows.api import accounts, events, executions, steps, tenants, workflows
+from workflows.api import (
+    accounts,
+    differences,
+    events,
+    executions,
+    metrics,
+    schedules,
+    steps,
+    tenants,
+    timeline,
+    verbs,
+    why,
+    workflows,
+)
 from workflows.api.base import ApiView
 
 
@@ -59,18 +72,30 @@ urlpatterns: list[URLPattern] = [
     path("workflows/", workflows.Workflows.as_view()),
     path("workflows/validate/", workflows.Validation.as_view()),
     path("workflows/import/", workflows.Import.as_view()),
+    path("workflows/schema.json", workflows.DefinitionSchema.as_view()),
     path("workflows/<uuid:id>/", workflows.OneWorkflow.as_view()),
     path("workflows/<uuid:id>/publish/", workflows.Publication.as_view()),
     path("workflows/<uuid:id>/versions/", workflows.Versions.as_view()),
+    path("workflows/<uuid:id>/differences/", differences.Differences.as_view()),
     path("workflows/<uuid:id>/export/", workflows.Export.as_view()),
+    path("workflows/<uuid:id>/metrics/", metrics.Metrics.as_view()),
     path("workflows/<uuid:id>/graph.svg", workflows.WorkflowGraph.as_view()),
     path("executions/", executions.Executions.as_view()),
     path("executions/batch/", executions.Batch.as_view()),
     path("executions/<uuid:id>/", executions.OneExecution.as_view()),
-    path("executions/<uuid:id>/cancel/", executions.Cancellation.as_view()),
+    path("executions/<uuid:id>/cancel/", verbs.Cancellation.as_view()),
+    path("executions/<uuid:id>/pause/", verbs.Pause.as_view()),
+    path("executions/<uuid:id>/resume/", verbs.Resumption.as_view()),
+    path("executions/<uuid:id>/retry/", verbs.Retry.as_view()),
+    path("executions/<uuid:id>/rerun/", verbs.Rerun.as_view()),
+    path("executions/<uuid:id>/signals/", verbs.Signals.as_view()),
     path("executions/<uuid:id>/steps/", steps.Steps.as_view()),
     path("executions/<uuid:id>/events/", events.ExecutionEvents.as_view()),
+    path("executions/<uuid:id>/why/", why.Why.as_view()),
+    path("executions/<uuid:id>/timeline/", timeline.Timeline.as_view()),
     path("executions/<uuid:id>/graph.svg", executions.ExecutionGraph.as_view()),
+    path("schedules/", schedules.Schedules.as_view()),
+    path("schedules/<uuid:id>/", schedules.OneSchedule.as_view()),
     path("approvals/", approvals.Approvals.as_view()),
     path("approvals/decisions/", approvals.BatchDecisions.as_view()),
     path("approvals/<uuid:id>/", approvals.OneApproval.as_view()),

@@ -27,7 +27,7 @@ _FEWEST_CHARACTERS = 5
 def check_step_handlers(**_: Any) -> list[CheckMessage]:
     """Every dotted name that plugs something into the engine must lead somewhere."""
     found: list[CheckMessage] = []
-    for setting in ("STEP_HANDLERS", "TIMER_HANDLERS", "REFERENCE_CHECKS"):
+    for setting in ("STEP_HANDLERS", "TIMER_HANDLERS", "REFERENCE_CHECKS", "STEP_EXPLAINERS"):
         for key, path in getattr(settings, setting).items():
             try:
                 import_string(path)

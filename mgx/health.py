@@ -1,7 +1,8 @@
 """Is this web process alive, and is the installation ready for work?
 
-``/livez`` and ``/readyz`` are answered before anything else looks at the request: whoever asks
-may know no valid host name, and ``/livez`` must need neither a thread nor the database.
+``/livez`` and ``/readyz``, and ``/metrics`` with them, are answered before anything else looks at
+the request: whoever asks may know no valid host name, and ``/livez`` must need neither a thread
+nor the database.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
+from mgx.metrics import answer_metrics
 from workflows.clock import database_now
 from workflows.models import EngineDriver
 
@@ -21,7 +23,7 @@ Answer = HttpResponseBase | Awaitable[HttpResponseBase]
 
 
 class HealthMiddleware:
-    """The first of all middleware: it answers the two addresses and passes on the rest."""
+    """The first of all middleware: it answers the three addresses and passes on the rest."""
 
     sync_capable = True
     async_capable = True
@@ -40,6 +42,8 @@ class HealthMiddleware:
             return _live()
         if request.path == "/readyz":
             return _ready()
+        if request.path == "/metrics":
+            return answer_metrics(request)
         return self._get_response(request)
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
@@ -47,6 +51,8 @@ class HealthMiddleware:
             return _live()
         if request.path == "/readyz":
             return await sync_to_async(_ready)()
+        if request.path == "/metrics":
+            return await sync_to_async(answer_metrics)(request)
         answer = self._get_response(request)
         return await answer if isinstance(answer, Awaitable) else answer
 

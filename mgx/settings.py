@@ -3,6 +3,7 @@
 ``python manage.py check`` names what is missing or unsafe (``mgx/checks.py``).
 """
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,13 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    # Only what asks for it is prepared (workflows/bulk.py), and planned once: what the ORM sends
+    # has its values written out, and is hardly ever the same twice.
+    DATABASES["default"]["OPTIONS"] = {
+        "prepare_threshold": sys.maxsize,
+        "options": "-c plan_cache_mode=force_generic_plan",
+        **DATABASES["default"].get("OPTIONS", {}),
+    }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 #: Optional: where web processes count the calls of the API together.
@@ -245,7 +253,7 @@ Q_CLUSTER: dict[str, Any] = {
     "workers": env.int("MGX_WORKERS", default=2),
     "timeout": 300,
     "retry": 360,
-    "poll": 0.2,
+    "poll": 0.5,
     "bulk": 1,
     "queue_limit": 2 * env.int("MGX_WORKERS", default=2),
     "save_limit": -1,  # 250, the default, counts the table at every task: six times slower
@@ -259,19 +267,30 @@ Q_CLUSTER: dict[str, Any] = {
 #: ``workflows/core/definition.py``).
 STEP_HANDLERS = {
     "task": "workflows.handlers.task.TaskHandler",
-    "condition": "workflows.handlers.condition.ConditionHandler",
     "approval": "approvals.gate.ApprovalGate",
     "agent": "agents.step.AgentHandler",
+    "wait": "workflows.handlers.wait.WaitGate",
+    "workflow": "workflows.handlers.subworkflow.SubWorkflowGate",
 }
 #: Timer kind → function that fires a list of due ones, inside the engine's transaction.
 TIMER_HANDLERS = {
     "approval_auto_approve": "approvals.timers.auto_approve",
     "approval_expiry": "approvals.timers.expire",
+    "schedule": "workflows.services.schedules.start_due",
+    "parent_wake": "workflows.services.subworkflows.wake",
+    "step_wake": "workflows.handlers.wait.wake",
 }
 #: Kind of name in a definition → function that tells which of the names it does not know.
 REFERENCE_CHECKS = {
     "agents": "agents.references.check_agents",
     "approvers": "approvals.references.check_approvers",
+    "workflows": "workflows.services.subworkflows.check_workflows",
+}
+
+#: Step type → function that tells what its open steps wait for (``workflows/services/explain.py``).
+STEP_EXPLAINERS = {
+    "approval": "approvals.why.explain",
+    "agent": "agents.why.explain",
 }
 
 #: Seconds without a heartbeat after which a driver's executions go to another one.
@@ -284,20 +303,51 @@ MGX_SYNC_THREADS: int = env.int("MGX_SYNC_THREADS", default=16)
 #: Seconds that running steps get to finish when a worker is asked to stop.
 MGX_DRAIN_SECONDS: float = env.float("MGX_DRAIN_SECONDS", default=10.0)
 #: Seconds between two looks at SQLite's ``data_version``.
-MGX_SQLITE_POLL_SECONDS: float = env.float("MGX_SQLITE_POLL_SECONDS", default=0.025)
+MGX_SQLITE_POLL_SECONDS: float = env.float("MGX_SQLITE_POLL_SECONDS", default=0.02)
 #: How often a step whose worker died is tried again before it fails with ``worker_lost``.
 MGX_MAX_CRASHES: int = env.int("MGX_MAX_CRASHES", default=5)
 #: Largest result of one step, in bytes of its canonical JSON.
 MGX_MAX_OUTPUT_BYTES: int = env.int("MGX_MAX_OUTPUT_BYTES", default=1_048_576)
+#: Largest address space of a task in a process of its own, in MiB; 0 for no limit.
+MGX_ISOLATED_MEMORY_MB: int = env.int("MGX_ISOLATED_MEMORY_MB", default=0)
+#: Hosts inside (``vault.internal`` or ``10.0.0.5:8200``) that ``http.request`` may call.
+MGX_ALLOWED_INTERNAL_HOSTS: list[str] = env.list("MGX_ALLOWED_INTERNAL_HOSTS", default=[])
+#: Ports outside that it may call; none named: any.
+MGX_HTTP_PORTS: list[int] = env.list("MGX_HTTP_PORTS", cast=int, default=[80, 443, 8080, 8443])
+#: How many runs may stand above a run that a step started.
+MGX_MAX_DEPTH: int = env.int("MGX_MAX_DEPTH", default=10)
 MGX_MAX_STEPS: int = env.int("MGX_MAX_STEPS", default=5_000)
+
+#: Days for which ended runs and events are kept where a workspace says nothing else; 0: for ever.
+MGX_RETENTION_DAYS: int = env.int("MGX_RETENTION_DAYS", default=0)
+
+# --- watching -----------------------------------------------------------------------------
+
+#: The bearer token of ``/metrics``; where it is empty, only this machine may ask.
+MGX_METRICS_TOKEN: str = env.str("MGX_METRICS_TOKEN", default="")
+
+#: Where spans of steps go, if ``requirements-otel.txt`` is installed.
+OTEL_EXPORTER_OTLP_ENDPOINT: str = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default="")
 
 # --- logs ---------------------------------------------------------------------------------
 
+#: ``text`` for people, ``json`` for programs: one object a line.
+LOG_FORMAT: str = env.str("LOG_FORMAT", default="text")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "text": {"()": "workflows.logs.TextFormatter"},
+        "json": {"()": "workflows.logs.JsonFormatter"},
+    },
+    "filters": {"step": {"()": "workflows.logs.StepContextFilter"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": LOG_FORMAT,
+            "filters": ["step"],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "django-q": {"level": "WARNING"},

@@ -1,7 +1,7 @@
 """Every address: the pages, sign-in, the admin and the API (``mgx/api.py``).
 
-``/livez`` and ``/readyz`` are answered by ``mgx/health.py`` before anything else, the socket
-``/ws/events/`` by ``mgx/asgi.py``.
+``/livez``, ``/readyz`` and ``/metrics`` are answered by ``mgx/health.py`` before anything else, the
+socket ``/ws/events/`` by ``mgx/asgi.py``.
 """
 
 from django.contrib import admin

@@ -2,11 +2,13 @@
 
 The ORM's own bulk operations cost several times more a row, in Python and in SQL text. On
 PostgreSQL rows travel as one array a column (``unnest``), on SQLite as one prepared statement
-run for each row. Everything else in this project goes through the ORM.
+run for each row. So do decisions and starts, which people and programs wait for; everything else
+in this project goes through the ORM.
 """
 
+import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -75,7 +77,7 @@ def insert_objects(objects: Sequence[Model]) -> None:
         return
     model = type(objects[0])
     fields = model._meta.concrete_fields
-    columns = [Column(str(field.column), _TYPES[_storage(field)]) for field in fields]
+    columns = _columns(model)
     rows = [[field.pre_save(item, add=True) for field in fields] for item in objects]
     for index, column in enumerate(columns):
         if column.type == "jsonb":
@@ -105,6 +107,14 @@ def update_rows(
         assignments = ", ".join(_assignment(c, f"?{place}", table) for place, c in places)
         sql = f"UPDATE {table} SET {assignments} WHERE id = ?1{condition}"
     _run(sql, columns, rows)
+
+
+def write(sql: str, *parameters: Any) -> None:
+    """Run a statement that changes rows and returns none, with places as in ``select``."""
+    if _is_postgresql():
+        _send(sql, _bound(parameters))
+    else:
+        select(sql, *parameters)
 
 
 @contextmanager
@@ -140,10 +150,31 @@ def select(sql: str, *parameters: Any) -> Rows:
     with _driver() as raw:
         if _is_postgresql():
             with psycopg.Cursor(raw) as cursor:
-                return cursor.execute(sql, _bound(parameters)).fetchall()
+                return cursor.execute(sql, _bound(parameters), prepare=True).fetchall()
         cursor = raw.execute(_in_sqlite(sql), [sqlite_parameter(value) for value in parameters])
         rows: Rows = cursor.fetchall()
         return rows
+
+
+def select_objects(model: type[Model], condition: str, *parameters: Any, extra: str = "") -> Rows:
+    """Return (instance, value of ``extra``) of the rows of ``model`` that meet ``condition``.
+
+    ``condition`` is what follows FROM and the table's name, ``extra`` an expression whose places
+    come first. It does what the ORM does, in a quarter of the time.
+    """
+    fields = model._meta.concrete_fields
+    columns = ", ".join(f'{model._meta.db_table}."{field.column}"' for field in fields)
+    sql = f"SELECT {columns}, {extra or 'NULL'} FROM {model._meta.db_table} {condition}"
+    names = [str(field.attname) for field in fields]
+    readers = [_READERS.get(_storage(field)) for field in fields]
+    found = []
+    for row in select(sql, *parameters):
+        values = [
+            read(value) if read and value is not None else value
+            for read, value in zip(readers, row[:-1], strict=True)
+        ]
+        found.append((model.from_db(connection.alias, names, values), row[-1]))
+    return found
 
 
 def now_sql() -> str:
@@ -174,17 +205,13 @@ def settle_in() -> None:
     if not _is_postgresql():
         connection.ensure_connection()
         return
-    with _driver() as raw:
-        raw.prepare_threshold = 2
-        with psycopg.Cursor(raw) as cursor:
-            for name in ("jit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin"):
-                cursor.execute(f"SET {name} = off")
-            # Planning a turn's write again takes longer than carrying it out.
-            cursor.execute("SET plan_cache_mode = force_generic_plan")
-            # A process that is stopped inside a transaction would hold its locks against those
-            # who want to take over from it.
-            longest = int(settings.MGX_LEASE_SECONDS * 1000)
-            cursor.execute(f"SET idle_in_transaction_session_timeout = {longest}")
+    with _driver() as raw, psycopg.Cursor(raw) as cursor:
+        for name in ("jit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin"):
+            cursor.execute(f"SET {name} = off")
+        # A process that is stopped inside a transaction would hold its locks against those
+        # who want to take over from it.
+        longest = int(settings.MGX_LEASE_SECONDS * 1000)
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {longest}")
 
 
 def append_numbered(
@@ -296,7 +323,7 @@ def _collected() -> Iterator[None]:
 def _execute(sql: str, parameters: Sequence[Any]) -> None:
     # It binds on the server, where the statement is planned once.
     with _driver() as raw, psycopg.Cursor(raw) as cursor:
-        cursor.execute(sql, parameters)
+        cursor.execute(sql, parameters, prepare=True)
 
 
 def _bound(parameters: Sequence[Any]) -> list[Any]:
@@ -311,6 +338,12 @@ def _driver() -> Iterator[Any]:
         yield connection.connection
 
 
+@cache
+def _columns(model: type[Model]) -> tuple[Column, ...]:
+    fields = model._meta.concrete_fields
+    return tuple(Column(str(field.column), _TYPES[_storage(field)]) for field in fields)
+
+
 def _storage(field: Any) -> str:
     """Return the kind of field that a column is stored as: a foreign key's is that of its key."""
     kind: str = (field.target_field if field.is_relation else field).get_internal_type()
@@ -321,6 +354,16 @@ def _checked(value: Any) -> RawJson:
     return RawJson(dumps_canonical(value))
 
 
+def _read_json(value: Any) -> Any:
+    return json.loads(value)
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "BooleanField": bool,
+    "DateTimeField": as_moment,
+    "JSONField": _read_json,
+    "UUIDField": as_uuid,
+}
 _TYPES = {
     "AutoField": "bigint",
     "BigAutoField": "bigint",

@@ -1,24 +1,25 @@
 """The picture of a workflow: an SVG of links, drawn on the server.
 
 Each step is a link that the keyboard reaches, in the order of the ranks, with its status in colour,
-icon and word. Colours come from the style sheet by class, for the pages' policy allows no style
-attributes; a picture that stands alone carries them as attributes instead.
+icon and word. A block is a box around the steps in it. Colours come from the style sheet by class,
+for the pages' policy allows no style attributes; a picture that stands alone carries them itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from math import ceil
 from typing import Final
 
 from workflows.icons import ICONS, STEP_TYPE_ICONS
-from workflows.layout import NODE_HEIGHT, Arrow, Layout, Place, lay_out
+from workflows.layout import NODE_HEIGHT, Layout, Place, lay_out
+from workflows.layout.paths import path_of, rounded, tip_at, tip_up
+from workflows.layout.texts import fit_text, text_width
 from workflows.wording import NEUTRAL, Look, status_look
 
 MARGIN: Final = 10
-CORNER: Final = 7
 BACK_EDGE_DROP: Final = 22
 WIDTH_AT_LEAST: Final = 122
 WIDTH_AT_MOST: Final = 196
@@ -26,7 +27,10 @@ TEXT_LEFT: Final = 31
 TEXT_RIGHT: Final = 8
 NAME_SIZE: Final = 11.5
 LABEL_SIZE: Final = 11.0
-TIP: Final = 6
+BLOCK_HEAD: Final = 30
+BLOCK_PAD: Final = 14
+BLOCK_LABEL: Final = 124
+BLOCK_TIMES: Final = 52
 
 # The light theme's colours (ink, ground) for a picture that stands alone.
 STANDALONE: Final[dict[str, tuple[str, str]]] = {
@@ -41,6 +45,19 @@ STANDALONE: Final[dict[str, tuple[str, str]]] = {
 }
 
 
+Edge = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the layout has to know of a step: its name, and for a block what stands inside."""
+
+    name: str
+    inside: tuple[Shape, ...] = ()
+    edges: tuple[Edge, ...] = ()
+    labels: tuple[tuple[Edge, str], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """One step in the picture.
@@ -52,6 +69,8 @@ class Node:
         href: where the step leads; empty draws no link.
         is_current: the gate or step that the page is about.
         is_selected: the step that the reader chose.
+        inside: the steps of a block, with `edges` and the words on them.
+        times: how often a block's steps run, such as `× 12`.
     """
 
     name: str
@@ -62,6 +81,10 @@ class Node:
     href: str = ""
     is_current: bool = False
     is_selected: bool = False
+    inside: tuple[Node, ...] = ()
+    edges: tuple[Edge, ...] = ()
+    labels: Mapping[Edge, str] = field(default_factory=dict)
+    times: str = ""
 
     def look(self) -> Look:
         """Tone, icon and word. A gate that nobody has passed yet shows its person."""
@@ -73,6 +96,17 @@ class Node:
         icon = own if is_open and self.step_type in ("approval", "condition") else look.icon
         return Look(look.tone, icon, self.label or look.word)
 
+    def shape(self) -> Shape:
+        """What the layout of this step depends on, which is the definition alone."""
+        inside = tuple(node.shape() for node in self.inside)
+        return Shape(self.name, inside, self.edges, tuple(self.labels.items()))
+
+    def every(self) -> Iterator[Node]:
+        """This step and all inside it."""
+        yield self
+        for node in self.inside:
+            yield from node.every()
+
 
 @dataclass(frozen=True, slots=True)
 class BackEdge:
@@ -83,16 +117,29 @@ class BackEdge:
     label: str = ""
 
 
-def lay_out_steps(names: Iterable[str], edges: Iterable[tuple[str, str]]) -> Layout:
+def lay_out_steps(
+    steps: Iterable[str | Shape], edges: Iterable[Edge], labels: Mapping[Edge, str] = {}
+) -> Layout:
     """The layout of a workflow's steps; it depends on the definition alone and can be kept."""
-    return lay_out({name: _box_width(name) for name in names}, edges)
+    widths, heights, inside = {}, {}, {}
+    for step in steps:
+        shape = step if isinstance(step, Shape) else Shape(step)
+        widths[shape.name] = _box_width(shape.name)
+        if shape.inside:
+            layout = lay_out_steps(shape.inside, shape.edges, dict(shape.labels))
+            inside[shape.name] = layout
+            widths[shape.name] = _block_width(shape.name, layout)
+            heights[shape.name] = layout.height + BLOCK_HEAD + BLOCK_PAD
+    words = {edge: ceil(text_width(label, LABEL_SIZE)) + 6 for edge, label in labels.items()}
+    return lay_out(widths, edges, heights=heights, labels=words, inside=inside)
 
 
 def draw_picture(
     nodes: Sequence[Node],
-    edges: Iterable[tuple[str, str]],
+    edges: Iterable[Edge],
     *,
     title: str,
+    labels: Mapping[Edge, str] = {},
     back_edges: Sequence[BackEdge] = (),
     layout: Layout | None = None,
     prefix: str = "graph",
@@ -104,33 +151,24 @@ def draw_picture(
         nodes: the steps, in the order of the definition.
         edges: pairs of names, first the earlier step.
         title: what the picture shows, for those who hear it.
+        labels: words on arrows, such as the value that leads to a branch.
         back_edges: dashed arrows drawn below the steps.
-        layout: a kept result of `lay_out_steps` for the same names and edges.
+        layout: a kept result of `lay_out_steps` for the same shapes, edges and labels.
         prefix: begins the ids in this picture; two on one page need different ones.
         is_standalone: carry colours and fonts, for a file that no style sheet reaches.
     """
-    layout = layout or lay_out_steps((node.name for node in nodes), edges)
-    by_name = {node.name: node for node in nodes}
+    layout = layout or lay_out_steps((node.shape() for node in nodes), edges, labels)
     backs = _draw_back_edges(layout, [*back_edges, *(BackEdge(*loop) for loop in layout.loops)])
     drop = BACK_EDGE_DROP * 2 if backs else 0
     width, height = layout.width + 2 * MARGIN, layout.height + 2 * MARGIN + drop
-    order = sorted(layout.places.items(), key=lambda item: (item[1].rank, item[1].y))
-    steps = [
-        _draw_node(by_name[name], place, prefix, is_standalone=is_standalone)
-        for name, place in order
-        if name in by_name
-    ]
+    every = [inner for node in nodes for inner in node.every()]
     return "".join(
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="graph" role="group" '
             f'aria-label="{escape(title)}" width="{width}" height="{height}" '
             f'viewBox="{-MARGIN} {-MARGIN} {width} {height}"{_root_style(is_standalone)}>',
-            _draw_symbols(prefix, {node.look().icon for node in nodes}),
-            f'<g class="graph-edges" aria-hidden="true"{_edge_style(is_standalone)}>',
-            *_draw_arrows(layout, by_name),
-            *backs,
-            "</g>",
-            *steps,
+            _draw_symbols(prefix, {node.look().icon for node in every}),
+            *_Pen(prefix, is_standalone).draw(nodes, labels, layout, backs),
             "</svg>",
         )
     )
@@ -141,10 +179,6 @@ def _root_style(is_standalone: bool) -> str:
     return fonts if is_standalone else ""
 
 
-def _edge_style(is_standalone: bool) -> str:
-    return ' fill="none" stroke="#7d8494" stroke-width="1.25"' if is_standalone else ""
-
-
 def _draw_symbols(prefix: str, icons: Iterable[str]) -> str:
     symbols = "".join(
         f'<symbol id="{prefix}-{icon}" viewBox="0 0 16 16">{ICONS[icon]}</symbol>'
@@ -153,81 +187,140 @@ def _draw_symbols(prefix: str, icons: Iterable[str]) -> str:
     return f"<defs>{symbols}</defs>"
 
 
-def _draw_node(node: Node, place: Place, prefix: str, *, is_standalone: bool) -> str:
-    look = node.look()
-    state = (" is-current" if node.is_current else "") + (
-        " is-selected" if node.is_selected else ""
-    )
-    room = place.width - TEXT_LEFT - TEXT_RIGHT
-    title = ". ".join(filter(None, (f"{node.name}: {look.word}", node.note)))
-    tag = f'a href="{escape(node.href)}"' if node.href else "g"
-    ink, ground = STANDALONE.get(look.tone, STANDALONE[NEUTRAL])
-    box, icon, text = "", "", ""
-    if is_standalone:
-        box = f' fill="{ground}" stroke="{ink}"'
-        icon, text = f' stroke="{ink}" stroke-width="1.5"', f' fill="{ink}"'
-    chosen = ' aria-current="true"' if node.is_selected or node.is_current else ""
-    ring = (
-        f'<rect class="graph-ring" x="-4" y="-4" width="{place.width + 8}" '
-        f'height="{NODE_HEIGHT + 8}" rx="11"/>'
-    )
+@dataclass(frozen=True, slots=True)
+class _Pen:
+    """Draws the steps of one layout, and those inside blocks the same way."""
+
+    prefix: str
+    is_standalone: bool
+
+    def draw(
+        self,
+        nodes: Sequence[Node],
+        labels: Mapping[Edge, str],
+        layout: Layout,
+        backs: Sequence[str] = (),
+    ) -> Iterator[str]:
+        by_name = {node.name: node for node in nodes}
+        style = ' fill="none" stroke="#7d8494" stroke-width="1.25"' if self.is_standalone else ""
+        yield f'<g class="graph-edges" aria-hidden="true"{style}>'
+        yield from _draw_arrows(layout, by_name, labels)
+        yield from backs
+        yield "</g>"
+        for name, place in sorted(layout.places.items(), key=lambda at: (at[1].rank, at[1].y)):
+            node = by_name.get(name)
+            if node is None:
+                continue
+            if node.inside:
+                yield from self._block(node, place, layout.inside[name])
+            else:
+                yield self._step(node, place)
+
+    def _step(self, node: Node, place: Place) -> str:
+        look = node.look()
+        room = place.width - TEXT_LEFT - TEXT_RIGHT
+        ink, ground = STANDALONE.get(look.tone, STANDALONE[NEUTRAL])
+        box = f' fill="{ground}" stroke="{ink}"' if self.is_standalone else ""
+        return (
+            self._open(node, look, f"translate({place.x} {place.top})")
+            + _ring(place.width, NODE_HEIGHT)
+            + f'<rect class="graph-box" width="{place.width}" height="{NODE_HEIGHT}" rx="8"{box}/>'
+            + self._words(node.name, look, (14, 19, 34), room, room)
+            + ("</a>" if node.href else "</g>")
+        )
+
+    def _block(self, node: Node, place: Place, layout: Layout) -> Iterator[str]:
+        """A box with a head that is the link, and the steps inside after it."""
+        look = node.look()
+        ink, _ = STANDALONE.get(look.tone, STANDALONE[NEUTRAL])
+        box = f' fill="none" stroke="{ink}"' if self.is_standalone else ""
+        label = look.word
+        label_room = min(text_width(label, LABEL_SIZE) + 1, BLOCK_LABEL)
+        name = f"{node.name} {node.times}".rstrip()
+        room = place.width - TEXT_LEFT - 2 * TEXT_RIGHT - label_room
+        yield f'<g class="graph-block" transform="translate({place.x} {place.top})">'
+        yield self._open(node, look, "")
+        yield _ring(place.width, place.height)
+        yield (
+            f'<rect class="graph-box is-block" width="{place.width}" height="{place.height}" '
+            f'rx="10"{box}/>'
+        )
+        yield self._words(name, look, (7, 19, 0), room, 0)
+        text = f' fill="{ink}"' if self.is_standalone else ""
+        yield (
+            f'<text class="graph-label" x="{place.width - TEXT_RIGHT - 2}" y="19" '
+            f'text-anchor="end"{text}>{escape(fit_text(label, label_room, LABEL_SIZE))}</text>'
+        )
+        yield "</a>" if node.href else "</g>"
+        indent = (place.width - layout.width) // 2
+        yield f'<g transform="translate({indent} {BLOCK_HEAD})">'
+        yield from self.draw(node.inside, node.labels, layout)
+        yield "</g></g>"
+
+    def _open(self, node: Node, look: Look, transform: str) -> str:
+        """The link or group of one step, with its tooltip."""
+        state = (" is-current" if node.is_current else "") + (
+            " is-selected" if node.is_selected else ""
+        )
+        title = ". ".join(
+            filter(None, (f"{node.name}: {' '.join((node.times, look.word)).strip()}", node.note))
+        )
+        tag = f'a href="{escape(node.href)}"' if node.href else "g"
+        chosen = ' aria-current="true"' if node.is_selected or node.is_current else ""
+        moved = f' transform="{transform}"' if transform else ""
+        return (
+            f'<{tag} class="graph-node tone-{look.tone} is-{escape(node.status or "plain")}{state}"'
+            f"{chosen}{moved}><title>{escape(title)}</title>"
+        )
+
+    def _words(
+        self, name: str, look: Look, rows: tuple[int, int, int], room: float, label_room: float
+    ) -> str:
+        """Icon, name and, where there is room for it, the label below."""
+        ink, _ = STANDALONE.get(look.tone, STANDALONE[NEUTRAL])
+        icon = f' stroke="{ink}" stroke-width="1.5"' if self.is_standalone else ""
+        text = f' fill="{ink}"' if self.is_standalone else ""
+        drawn = (
+            f'<use href="#{self.prefix}-{look.icon}" x="9" y="{rows[0]}" width="16" '
+            f'height="16"{icon}/><text class="graph-name" x="{TEXT_LEFT}" y="{rows[1]}"{text}>'
+            f"{escape(fit_text(name, room, NAME_SIZE))}</text>"
+        )
+        if not label_room:
+            return drawn
+        return (
+            f'{drawn}<text class="graph-label" x="{TEXT_LEFT}" y="{rows[2]}"{text}>'
+            f"{escape(fit_text(look.word, label_room, LABEL_SIZE))}</text>"
+        )
+
+
+def _ring(width: int, height: int) -> str:
     return (
-        f'<{tag} class="graph-node tone-{look.tone} is-{escape(node.status or "plain")}{state}"'
-        f'{chosen} transform="translate({place.x} {place.y - NODE_HEIGHT // 2})">'
-        f"<title>{escape(title)}</title>{ring}"
-        f'<rect class="graph-box" width="{place.width}" height="{NODE_HEIGHT}" rx="8"{box}/>'
-        f'<use href="#{prefix}-{look.icon}" x="9" y="14" width="16" height="16"{icon}/>'
-        f'<text class="graph-name" x="{TEXT_LEFT}" y="19"{text}>'
-        f"{escape(_fit(node.name, room, NAME_SIZE))}</text>"
-        f'<text class="graph-label" x="{TEXT_LEFT}" y="34"{text}>'
-        f"{escape(_fit(look.word, room, LABEL_SIZE))}</text></{tag[0]}>"
+        f'<rect class="graph-ring" x="-4" y="-4" width="{width + 8}" '
+        f'height="{height + 8}" rx="11"/>'
     )
 
 
-def _draw_arrows(layout: Layout, nodes: Mapping[str, Node]) -> list[str]:
+def _draw_arrows(
+    layout: Layout, nodes: Mapping[str, Node], labels: Mapping[Edge, str]
+) -> list[str]:
     """One path for each arrow, those to and from skipped steps dashed, and one tip a target."""
     names = layout.names
-    drawn, tips = [], {}
+    drawn, tips, words = [], {}, []
     for arrow in layout.arrows:
-        ends = [nodes.get(names[vertex]) for vertex in (arrow.source, arrow.target)]
+        edge = (names[arrow.source], names[arrow.target])
+        ends = [nodes.get(name) for name in edge]
         is_off = any(node is not None and node.status == "skipped" for node in ends)
         css = "graph-edge is-off" if is_off else "graph-edge"
         dashes = ' stroke-dasharray="4 3"' if is_off else ""
-        drawn.append(f'<path class="{css}" d="{_path(arrow)}"{dashes}/>')
+        drawn.append(f'<path class="{css}" d="{path_of(arrow)}"{dashes}/>')
         x, y = arrow.points[-1]
-        tips[arrow.target] = f'<path class="graph-tip" d="{_tip(x, y)}"/>'
-    return drawn + list(tips.values())
-
-
-def _tip(x: int, y: int) -> str:
-    return f"M{x - TIP} {y - 3.5}L{x} {y}L{x - TIP} {y + 3.5}Z"
-
-
-def _path(arrow: Arrow) -> str:
-    points = arrow.points
-    (x, y), (end_x, end_y) = points[0], points[-1]
-    if arrow.is_curve:
-        bend = max(16, (end_x - x) // 2)
-        return f"M{x} {y}C{x + bend} {y} {end_x - bend} {end_y} {end_x - 2} {end_y}"
-    parts = [f"M{x} {y}"]
-    for before, corner, after in zip(points, points[1:], points[2:], strict=False):
-        radius = min(CORNER, _length(before, corner) / 2, _length(corner, after) / 2)
-        parts.append("L{:g} {:g}".format(*_towards(corner, before, radius)))
-        parts.append("Q{} {} {:g} {:g}".format(*corner, *_towards(corner, after, radius)))
-    parts.append(f"L{end_x - 2} {end_y}")
-    return "".join(parts)
-
-
-def _length(one: tuple[int, int], other: tuple[int, int]) -> int:
-    return abs(one[0] - other[0]) + abs(one[1] - other[1])
-
-
-def _towards(corner: tuple[int, int], point: tuple[int, int], radius: float) -> tuple[float, float]:
-    length = _length(corner, point) or 1
-    return (
-        corner[0] + (point[0] - corner[0]) * radius / length,
-        corner[1] + (point[1] - corner[1]) * radius / length,
-    )
+        tips[arrow.target] = f'<path class="graph-tip" d="{tip_at(x, y)}"/>'
+        if label := labels.get(edge):
+            words.append(
+                f'<text class="graph-value" x="{x - 9}" y="{y - 5}" text-anchor="end" '
+                f'fill="#545b69" stroke="none">{escape(label)}</text>'
+            )
+    return drawn + list(tips.values()) + words
 
 
 def _draw_back_edges(layout: Layout, edges: Sequence[BackEdge]) -> list[str]:
@@ -239,13 +332,12 @@ def _draw_back_edges(layout: Layout, edges: Sequence[BackEdge]) -> list[str]:
         if source is None or target is None:
             continue
         start, end = source.x + source.width // 2, target.x + target.width // 2
-        rise = target.y + NODE_HEIGHT // 2
-        points = ((start, source.y + NODE_HEIGHT // 2), (start, floor), (end, floor), (end, rise))
-        path = _path(Arrow(0, 0, points)).rpartition("L")[0] + f"L{end} {rise + 3}"
-        tip = f"M{end - 3.5} {rise + TIP}L{end} {rise}L{end + 3.5} {rise + TIP}Z"
+        rise = target.y + target.height // 2
+        points = ((start, source.y + source.height // 2), (start, floor), (end, floor), (end, rise))
         drawn.append(
-            f'<path class="graph-edge is-back" d="{path}" stroke-dasharray="4 3"/>'
-            f'<path class="graph-tip is-back" d="{tip}"/>'
+            f'<path class="graph-edge is-back" d="{rounded(points)}L{end} {rise + 3}" '
+            'stroke-dasharray="4 3"/>'
+            f'<path class="graph-tip is-back" d="{tip_up(end, rise)}"/>'
         )
         if edge.label:
             drawn.append(
@@ -255,43 +347,12 @@ def _draw_back_edges(layout: Layout, edges: Sequence[BackEdge]) -> list[str]:
     return drawn
 
 
-# The advance widths of the printable ASCII characters in the pages' font, in hundredths of an em.
-# fmt: off
-_WIDTHS: Final = (
-    26, 31, 51, 64, 65, 100, 66, 32, 37, 37, 53, 67, 31, 46, 31, 38, 65, 42, 62, 63, 66, 61, 64, 57,
-    64, 64, 31, 32, 67, 67, 67, 54, 99, 72, 66, 74, 72, 60, 59, 75, 75, 27, 58, 70, 57, 92, 76, 77,
-    64, 77, 65, 65, 66, 74, 72, 101, 71, 71, 65, 37, 38, 37, 48, 47, 35, 57, 62, 58, 62, 59, 39, 62,
-    61, 26, 26, 57, 26, 90, 61, 61, 62, 62, 39, 54, 35, 61, 58, 84, 56, 58, 56, 45, 35, 45, 67,
-)
-# fmt: on
-_WIDTH_ELSEWHERE: Final = 62
-_WIDTH_FULL: Final = 100
-
-
-def _text_width(text: str, size: float) -> float:
-    """A text's width in pixels; what is not ASCII is estimated."""
-    total = 0
-    for character in text:
-        code = ord(character)
-        if 32 <= code < 127:
-            total += _WIDTHS[code - 32]
-        else:
-            total += _WIDTH_FULL if code > 0x2E7F else _WIDTH_ELSEWHERE
-    return total * size / 100
-
-
 def _box_width(name: str) -> int:
-    width = _text_width(name, NAME_SIZE) + TEXT_LEFT + TEXT_RIGHT
+    width = text_width(name, NAME_SIZE) + TEXT_LEFT + TEXT_RIGHT
     return min(WIDTH_AT_MOST, max(WIDTH_AT_LEAST, ceil(width)))
 
 
-def _fit(text: str, room: float, size: float) -> str:
-    """The text, cut with an ellipsis where it would leave its box."""
-    if _text_width(text, size) <= room:
-        return text
-    room -= size
-    for index, character in enumerate(text):
-        room -= _text_width(character, size)
-        if room < 0:
-            return text[:index].rstrip() + "…"
-    return text
+def _block_width(name: str, inside: Layout) -> int:
+    """As wide as what stands inside, and wide enough for a head with its label."""
+    head = _box_width(name) + TEXT_RIGHT + BLOCK_TIMES + BLOCK_LABEL
+    return max(inside.width + 2 * BLOCK_PAD, head)

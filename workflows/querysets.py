@@ -45,6 +45,16 @@ class WorkflowQuerySet(InWorkspaceQuerySet):
         return self.filter(published_version__isnull=False)
 
 
+class ScheduleQuerySet(models.QuerySet[Any]):
+    def visible_to(self, user: Reader) -> Self:
+        """Schedules of workflows in the workspaces that ``user`` is a member of."""
+        from workflows.models.tenants import Workspace
+
+        return self.filter(
+            workflow__workspace_id__in=Workspace.objects.visible_to(user).values("id")
+        )
+
+
 class ExecutionQuerySet(InWorkspaceQuerySet):
     def live(self) -> Self:
         """Executions that have not ended."""

@@ -17,6 +17,7 @@ from workflows.errors import Conflict, InvalidInput, StaleRevision
 from workflows.models import Role, Workflow, WorkflowExecution
 from workflows.pages import PageRequest, answer, enter_workspace, page, read_words, take_page
 from workflows.pages.execution import ExecutionPage
+from workflows.pages.verbs import verbs_of
 from workflows.pages.workflow import WorkflowPage
 from workflows.services.definitions import publish
 from workflows.services.executions import cancel_execution, start_execution
@@ -57,10 +58,20 @@ def execution(request: PageRequest, execution_id: UUID) -> HttpResponse:
     shown = ExecutionPage(
         run,
         database_now(),
+        request.user,
         chosen=request.GET.get("step", ""),
+        revision=_number(request.GET.get("revision")) or 0,
+        view=request.GET.get("view", ""),
+        opened=tuple(request.GET.getlist("open")),
         page=_number(request.GET.get("page")) or 1,
     )
-    context = {"place": "executions", "shown": shown, "run": run, **_rights(request)}
+    context = {
+        "place": "executions",
+        "shown": shown,
+        "run": run,
+        "verbs": verbs_of(run),
+        **_rights(request),
+    }
     return answer(request, "workflows/execution.html", context, regions=EXECUTION_REGIONS)
 
 
@@ -104,7 +115,7 @@ def workflows(request: PageRequest) -> HttpResponse:
 @page
 def workflow(request: PageRequest, workflow_id: UUID) -> HttpResponse:
     """One workflow: picture, changes of the draft, start form, runs, versions."""
-    shown = WorkflowPage(_workflow(request, workflow_id))
+    shown = WorkflowPage(_workflow(request, workflow_id), database_now())
     return _answer_workflow(request, shown)
 
 
@@ -113,7 +124,7 @@ def workflow(request: PageRequest, workflow_id: UUID) -> HttpResponse:
 def start(request: PageRequest, workflow_id: UUID) -> HttpResponse:
     """Start a run with the values of the form; what is wrong is said beside them."""
     chosen = _workflow(request, workflow_id)
-    shown = WorkflowPage(chosen, request.POST.dict())
+    shown = WorkflowPage(chosen, database_now(), request.POST.dict())
     values = shown.form.read()
     if shown.form.is_valid:
         try:
@@ -148,7 +159,10 @@ def publish_draft(request: PageRequest, workflow_id: UUID) -> HttpResponse:
 
 def _answer_workflow(request: PageRequest, shown: WorkflowPage, status: int = 200) -> HttpResponse:
     context = {"place": "workflows", "shown": shown, **_rights(request)}
-    regions = {"runs": "workflows/workflow/runs.html"}
+    regions = {
+        "figures": "workflows/workflow/figures.html",
+        "runs": "workflows/workflow/runs.html",
+    }
     return answer(request, "workflows/workflow.html", context, regions=regions, status=status)
 
 

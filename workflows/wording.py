@@ -69,13 +69,22 @@ DATA_TYPE_WORDS: Final[dict[str, str]] = {
 }
 
 #: Where a run was started or a decision taken.
-DOOR_WORDS: Final[dict[str, str]] = {"page": "pages", "api": "API", "admin": "admin"}
+DOOR_WORDS: Final[dict[str, str]] = {
+    "page": "pages",
+    "api": "API",
+    "admin": "admin",
+    "schedule": "schedule",
+    "workflow": "another run",
+}
 
 #: The tone of the status that an event brings; what is missing here is neutral.
 EVENT_TONES: Final[dict[str, str]] = {
     "workflow_started": "running",
     "workflow_completed": "completed",
     "workflow_failed": "failed",
+    "workflow_paused": "paused",
+    "workflow_resumed": "running",
+    "workflow_retried": "retrying",
     "step_started": "running",
     "step_completed": "completed",
     "step_failed": "failed",

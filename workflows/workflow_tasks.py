@@ -4,17 +4,12 @@ import asyncio
 import logging
 from typing import Any
 
-from workflows.tasks import task
+from workflows.http_task import request
+from workflows.tasks import TaskFailure, task
+
+__all__ = ["TaskFailure", "fail", "log", "request", "sleep", "transform"]
 
 logger = logging.getLogger("workflows.task")
-
-
-class TaskFailure(Exception):
-    """Raised by ``fail``, and by tasks of your own that want to choose the error code."""
-
-    def __init__(self, message: str, code: str = "error") -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @task("transform")

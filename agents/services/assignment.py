@@ -15,8 +15,8 @@ from uuid import UUID
 from agents.models import AgentDefinition, AgentInstance, AgentReservation
 from agents.references import named
 from workflows.bulk import insert_objects
-from workflows.core.definition import AgentStep
 from workflows.core.outcomes import Completed, Failed, Outcome
+from workflows.core.steps import AgentStep
 from workflows.handlers import NotYet, StepContext
 
 #: How long a place is held by an attempt without a time limit whose worker was never heard of

@@ -15,7 +15,15 @@ from django.utils.safestring import SafeString
 
 from approvals.models import WorkflowStepApproval
 from workflows.pages.documents import shorten
-from workflows.pages.graphs import steps_of
+from workflows.pages.graphs import (
+    blocks_around,
+    defined_name,
+    edges_inside,
+    edges_of,
+    every_step,
+    nested_of,
+    steps_of,
+)
 
 #: Trigger rules by which a step starts although one before it failed.
 _ACCEPTS_FAILURE: Final = frozenset({"all_done", "all_failed", "one_failed", "always"})
@@ -61,17 +69,19 @@ class Following:
         self._number = approval.workflow_execution.number if approval.workflow_execution else 0
         self._rules = approval.approval_metadata
         self._silence = silence_of(approval)
-        steps = {step["name"]: step for step in steps_of(definition or {})}
-        config = steps.get(self.gate, {}).get("config") or {}
-        self._is_tolerated = bool(config.get("continue_on_error"))
-        self.next_steps = [
-            step for step in steps.values() if self.gate in (step.get("depends_on_steps") or ())
-        ]
-        self.ready_steps = [
-            step
-            for step in self.next_steps
-            if all(name == self.gate or name in done for name in step["depends_on_steps"])
-        ]
+        top = steps_of(definition or {})
+        every = {step["name"]: step for step in every_step(top)}
+        defined = defined_name(self.gate, every)
+        blocks = blocks_around(top, defined)
+        #: The step at the top of the definition that is the gate or holds it.
+        self.top_gate: str = blocks[0]["name"] if blocks else defined
+        self._is_tolerated = any(
+            (step.get("config") or {}).get("continue_on_error")
+            for step in [*blocks, every.get(defined, {})]
+        )
+        self.next_steps, self.ready_steps = _next_steps(
+            top, blocks, defined, self.gate[len(defined) :], done
+        )
 
     def starts(self) -> SafeString:
         """What approval starts, for one column of a list."""
@@ -178,6 +188,31 @@ class Following:
                 return self._failure()
             case _:
                 return SafeString("Nobody can decide it any more.")
+
+
+def _next_steps(
+    top: list[dict[str, Any]],
+    blocks: list[Mapping[str, Any]],
+    gate: str,
+    suffix: str,
+    done: Container[str],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The steps after a gate, and those of them that wait for nothing else.
+
+    Where none follows inside its block, they are those after the block, which has to end first.
+    """
+    name, is_innermost = gate, True
+    for block in [*reversed(blocks), None]:
+        siblings = nested_of(block) if block else top
+        edges = edges_inside(block) if block else edges_of(top)
+        following = {target for source, target in edges if source == name}
+        if following:
+            steps = [step for step in siblings if step["name"] in following]
+            waiting = {t for s, t in edges if s != name and f"{s}{suffix}" not in done}
+            ready = [step for step in steps if is_innermost and step["name"] not in waiting]
+            return steps, ready
+        name, is_innermost = block["name"] if block else "", False
+    return [], []
 
 
 def silence_of(approval: WorkflowStepApproval) -> Silence:

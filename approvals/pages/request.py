@@ -105,8 +105,7 @@ class RequestPage:
         """The steps whose results are shown, each with the agent that ran it, if one did."""
         if self._steps is None:
             return []
-        gate = self._steps.definitions.get(self.following.gate, {})
-        names = gate.get("depends_on_steps") or ()
+        names = self._steps.needs_of(self.following.gate)
         return [(name, self._steps.step(name).agent) for name in names]
 
     @property
@@ -124,7 +123,7 @@ class RequestPage:
         """The workflow with the gate in it; empty for a request that belongs to no run."""
         if self._steps is None:
             return ""
-        gate = self.following.gate
+        gate = self.following.top_gate
         names, edges = surroundings(
             tuple(self._steps.definitions), edges_of(self._steps.definitions.values()), gate
         )
@@ -138,7 +137,7 @@ class RequestPage:
             return True
         names = tuple(self._steps.definitions)
         edges = edges_of(self._steps.definitions.values())
-        return surroundings(names, edges, self.following.gate)[0] == names
+        return surroundings(names, edges, self.following.top_gate)[0] == names
 
     def _node(self, name: str, *, is_gate: bool) -> Node:
         assert self._steps is not None
@@ -165,7 +164,7 @@ class RequestPage:
         """Whether the description is the workflow's own text, with nothing put in."""
         if self._steps is None:
             return False
-        gate = self._steps.definitions.get(self.following.gate, {})
+        gate = self._steps.every.get(self._steps.defined_name(self.following.gate), {})
         template = ((gate.get("config") or {}).get("approval") or {}).get("description") or ""
         return bool(template) and "${" not in template and template == self.approval.description
 

@@ -19,7 +19,7 @@ from approvals.models import (
     Door,
     WorkflowStepApproval,
 )
-from approvals.rights import explain_refusal, may_decide
+from approvals.rights import MAY_DECIDE, explain_refusal
 from approvals.services.records import (
     decision_events,
     forget_timers,
@@ -27,7 +27,15 @@ from approvals.services.records import (
     write_outcomes,
 )
 from approvals.timers import expire
-from workflows.bulk import as_uuid, insert_objects, select
+from workflows.bulk import (
+    as_moment,
+    as_uuid,
+    insert_objects,
+    now_sql,
+    select,
+    select_objects,
+    together,
+)
 from workflows.clock import database_now
 from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import Problem, UnstorableError
@@ -109,8 +117,9 @@ def decide_many(
                 results[index] = refusal
                 if refusal.code == "expired" and approval is not None:
                     expired.append(approval)
-        events = _record(accepted, user, door, now)
-        append_events(events + expire([a.id for a in expired], now), now)
+        events = expire([approval.id for approval in expired], now)
+        with together():
+            append_events(_record(accepted, user, door, now) + events, now)
     return [results[index] for index in range(len(decisions))]
 
 
@@ -142,25 +151,33 @@ def _lock_executions(approval_ids: set[UUID], user: User) -> tuple[datetime, set
     Executions come before requests in the lock order, and among themselves by id.
     """
     rows = select(
-        "SELECT id FROM workflows_workflowexecution WHERE completed_at IS NULL AND id IN ("
+        "WITH locked AS (SELECT id FROM workflows_workflowexecution"
+        " WHERE completed_at IS NULL AND id IN ("
         "SELECT a.workflow_execution_id FROM workflow_step_approvals a"
         " JOIN workflows_membership m ON m.workspace_id = a.workspace_id"
-        " WHERE a.id = ANY(%s) AND m.user_id = %s) ORDER BY id FOR UPDATE",
+        " WHERE a.id = ANY(%s) AND m.user_id = %s) ORDER BY id FOR UPDATE)"
+        f" SELECT {now_sql()}, locked.id FROM (SELECT 1) AS once LEFT JOIN locked ON true",
         list(approval_ids), user.pk,
     )  # fmt: skip
-    return database_now(), {as_uuid(row[0]) for row in rows}
+    # The last row's time: the one after all the locks.
+    now = as_moment(rows[-1][0]) or database_now()
+    return now, {as_uuid(row[1]) for row in rows if row[1]}
 
 
 def _lock(ids: set[UUID], user: User) -> dict[UUID, WorkflowStepApproval]:
     """Lock the requests that ``user`` sees; each says in ``is_permitted`` whether they may."""
-    approvals = (
-        WorkflowStepApproval.objects.visible_to(user)
-        .filter(id__in=ids)
-        .annotate(is_permitted=may_decide(user))
-        .order_by("id")
-        .select_for_update(of=("self",))
-    )
-    return {approval.id: approval for approval in approvals}
+    rows = select_objects(
+        WorkflowStepApproval,
+        "WHERE id = ANY(%s) AND workspace_id IN ("
+        "SELECT m.workspace_id FROM workflows_membership m"
+        " JOIN workflows_user u ON u.id = m.user_id WHERE m.user_id = %s AND u.is_active)"
+        " ORDER BY id FOR UPDATE",
+        user.pk, list(ids), user.pk,
+        extra=MAY_DECIDE,
+    )  # fmt: skip
+    for approval, is_permitted in rows:
+        approval.is_permitted = is_permitted
+    return {approval.id: approval for approval, _ in rows}
 
 
 def _refusal(

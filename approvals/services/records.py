@@ -5,12 +5,24 @@ from datetime import datetime
 from uuid import UUID
 
 from approvals.models import ApprovalStatus, WorkflowStepApproval
-from workflows.bulk import select, wake_engine
+from workflows.bulk import Column, update_rows, wake_engine, write
 from workflows.core.canonical import dumps_canonical
+from workflows.dialects import RawJson
 from workflows.events import EventDraft, EventType
 
 AUTO_APPROVE = "approval_auto_approve"
 EXPIRY = "approval_expiry"
+
+_TABLE = WorkflowStepApproval._meta.db_table
+_OUTCOME = (
+    Column("id", "uuid"),
+    Column("status", "text"),
+    Column("approved_by_id", "bigint"),
+    Column("feedback", "text"),
+    Column("response_data", "jsonb"),
+    Column("responded_at", "timestamptz"),
+    Column("updated_at", "timestamptz"),
+)
 
 _EVENTS = {
     ApprovalStatus.APPROVED: (EventType.APPROVAL_GRANTED, "approved"),
@@ -22,39 +34,26 @@ _EVENTS = {
 
 
 def write_outcomes(approvals: Sequence[WorkflowStepApproval]) -> None:
-    """Move pending requests, which the caller has locked, to the outcome that they carry.
-
-    Requests that end alike share one conditional update.
-    """
-    alike: dict[tuple[object, ...], list[WorkflowStepApproval]] = {}
-    for approval in approvals:
-        key = (
-            approval.status,
+    """Move pending requests, which the caller has locked, to the outcome that they carry."""
+    rows = [
+        (
+            approval.id,
+            str(approval.status),
             approval.approved_by_id,
             approval.feedback,
-            dumps_canonical(approval.response_data),
+            _json(approval.response_data),
+            approval.responded_at,
             approval.responded_at,
         )
-        alike.setdefault(key, []).append(approval)
-    for group in alike.values():
-        first = group[0]
-        pending = WorkflowStepApproval.objects.pending().filter(id__in=[a.id for a in group])
-        written = pending.update(
-            status=first.status,
-            approved_by_id=first.approved_by_id,
-            feedback=first.feedback,
-            response_data=first.response_data,
-            responded_at=first.responded_at,
-            updated_at=first.responded_at,
-        )
-        if written != len(group):
-            raise RuntimeError("A locked request was decided by somebody else")
+        for approval in approvals
+    ]
+    update_rows(_TABLE, _OUTCOME, rows, guard=f"{_TABLE}.status = 'pending'")
 
 
 def forget_timers(approval_ids: Iterable[UUID]) -> None:
     """Delete what would have happened to the requests by itself."""
-    select(
-        "DELETE FROM workflows_timer WHERE subject_id = ANY(%s) AND kind IN (%s, %s) RETURNING id",
+    write(
+        "DELETE FROM workflows_timer WHERE subject_id = ANY(%s) AND kind IN (%s, %s)",
         list(approval_ids), AUTO_APPROVE, EXPIRY,
     )  # fmt: skip
 
@@ -62,12 +61,16 @@ def forget_timers(approval_ids: Iterable[UUID]) -> None:
 def wake_executions(execution_ids: Sequence[UUID], now: datetime) -> None:
     """Have the engine look at executions, which the caller has locked, once this has committed."""
     if execution_ids:
-        select(
+        write(
             "UPDATE workflows_workflowexecution SET wake_at = %s"
-            " WHERE id = ANY(%s) AND completed_at IS NULL RETURNING id",
+            " WHERE id = ANY(%s) AND completed_at IS NULL",
             now, list(execution_ids),
         )  # fmt: skip
         wake_engine()
+
+
+def _json(value: object) -> RawJson | None:
+    return None if value is None else RawJson(dumps_canonical(value))
 
 
 def decision_events(approvals: Iterable[WorkflowStepApproval], *, actor: str) -> list[EventDraft]:

@@ -8,6 +8,7 @@ import sys
 
 from mgx.supervisor.child import Child
 from mgx.supervisor.keeper import Supervisor
+from workflows.logs import JsonFormatter, TextFormatter
 
 #: Seconds without a sign of life after which a child is replaced.
 _SILENCE_SECONDS = 20.0
@@ -19,10 +20,9 @@ _BACKLOG = 2048
 def main() -> int:
     """Start everything; return when it was stopped."""
     arguments = _parser().parse_args()
-    logging.basicConfig(
-        level=os.environ.get("LOG_LEVEL", "INFO"),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
+    logging.basicConfig(level=os.environ.get("LOG_LEVEL", "INFO"))
+    is_json = os.environ.get("LOG_FORMAT") == "json"
+    logging.getLogger().handlers[0].setFormatter(JsonFormatter() if is_json else TextFormatter())
     try:
         listener = _listen(arguments.host, arguments.port)
     except OSError as error:

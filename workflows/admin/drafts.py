@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from workflows.admin.fields import NamesField, StrictJSONField
-from workflows.core.definition import STEP_TYPES, TriggerRule
+from workflows.core.steps import STEP_TYPES, TriggerRule
 from workflows.errors import InvalidInput, MgxError
 from workflows.models import Workflow, WorkflowStep, WorkflowVariable
 from workflows.services.definitions import COLUMNS

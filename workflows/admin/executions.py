@@ -1,6 +1,7 @@
-"""Runs and their steps: the engine writes them, people read and cancel them."""
+"""Runs and their steps: the engine writes them, people read, cancel, pause and retry them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,14 @@ from workflows.admin.scope import ScopedAdmin, signed_in
 from workflows.errors import MgxError
 from workflows.models import WorkflowExecution, WorkflowStepExecution
 from workflows.services.executions import cancel_execution
+from workflows.services.verbs import (
+    pause_execution,
+    rerun_execution,
+    resume_execution,
+    retry_execution,
+)
+
+DOOR = "admin"
 
 
 class CancelForm(forms.Form):
@@ -40,7 +49,7 @@ class CancelForm(forms.Form):
 
 @admin.register(WorkflowExecution)
 class WorkflowExecutionAdmin(ScopedAdmin):
-    """Runs, newest first. Only their cancelling is a verb here."""
+    """Runs, newest first. Their verbs are actions; cancelling is one for their pages too."""
 
     list_display = (
         "__str__",
@@ -57,7 +66,13 @@ class WorkflowExecutionAdmin(ScopedAdmin):
     search_help_text = "The name of a workflow, or the id of a run"
     ordering = ("-id",)
     paginator = BoundedPaginator
-    actions = ("cancel_selected",)
+    actions = (
+        "pause_selected",
+        "resume_selected",
+        "retry_selected",
+        "rerun_selected",
+        "cancel_selected",
+    )
     fieldsets = (
         (
             None,
@@ -66,7 +81,7 @@ class WorkflowExecutionAdmin(ScopedAdmin):
                     ("state", "duration"),
                     ("workspace", "project"),
                     ("of_workflow", "of_version"),
-                    ("started_by", "started_through"),
+                    ("started_by", "started_through", "rerun_of"),
                     ("created_at", "started_at", "completed_at"),
                     ("error_code", "error_message"),
                     "lists",
@@ -143,6 +158,42 @@ class WorkflowExecutionAdmin(ScopedAdmin):
         execution = self.find(request, object_id)
         return self._ask_and_cancel(request, [execution], confirmed=request.method == "POST")
 
+    @admin.action(description="Pause", permissions=["operate"])
+    def pause_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._do_each(request, queryset, pause_execution, "Paused.", "is paused.")
+
+    @admin.action(description="Resume", permissions=["operate"])
+    def resume_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._do_each(request, queryset, resume_execution, "Resumed.", "goes on.")
+
+    @admin.action(description="Retry failed steps", permissions=["operate"])
+    def retry_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        words = "goes on with the steps that failed."
+        self._do_each(request, queryset, retry_execution, "Retried.", words)
+
+    @admin.action(description="Run again", permissions=["operate"])
+    def rerun_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        rerun = partial(rerun_execution, door=DOOR)
+        self._do_each(request, queryset, rerun, "Started.", "has started.")
+
+    def _do_each(
+        self,
+        request: HttpRequest,
+        executions: Iterable[Any],
+        verb: Callable[..., WorkflowExecution],
+        logged: str,
+        said: str,
+    ) -> None:
+        """Do something with each run, and say of each what came of it."""
+        for execution in executions:
+            try:
+                run = verb(execution.pk, user=signed_in(request))
+            except MgxError as error:
+                self.tell_refusal(request, error, str(execution))
+            else:
+                self.log_change(request, run, logged)
+                self.message_user(request, f"{run} {said}", messages.SUCCESS)
+
     @admin.action(description="Cancel …", permissions=["operate"])
     def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
         return self._ask_and_cancel(request, list(queryset), confirmed="confirmed" in request.POST)
@@ -152,7 +203,8 @@ class WorkflowExecutionAdmin(ScopedAdmin):
     ) -> HttpResponse:
         form = CancelForm(request.POST if confirmed else None)
         if form.is_valid():
-            self._cancel(request, executions, form.cleaned_data["reason"])
+            cancel = partial(cancel_execution, reason=form.cleaned_data["reason"])
+            self._do_each(request, executions, cancel, "Cancelled.", "is cancelled.")
             return HttpResponseRedirect(self._way_back(request, executions))
         context = {
             **self.admin_site.each_context(request),
@@ -163,16 +215,6 @@ class WorkflowExecutionAdmin(ScopedAdmin):
             "is_action": "action" in request.POST,
         }
         return TemplateResponse(request, "admin/workflows/workflowexecution/cancel.html", context)
-
-    def _cancel(self, request: HttpRequest, executions: Iterable[Any], reason: str) -> None:
-        for execution in executions:
-            try:
-                cancel_execution(execution.pk, user=signed_in(request), reason=reason)
-            except MgxError as error:
-                self.tell_refusal(request, error, str(execution))
-            else:
-                self.log_change(request, execution, "Cancelled.")
-                self.message_user(request, f"{execution} is cancelled.", messages.SUCCESS)
 
     def _way_back(self, request: HttpRequest, executions: list[Any]) -> str:
         if "action" in request.POST:

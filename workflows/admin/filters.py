@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 
 from workflows.admin.scope import roles_of, signed_in
-from workflows.core.definition import STEP_TYPES
+from workflows.core.steps import STEP_TYPES
 from workflows.events import EventType
 from workflows.models import Workspace
 

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from workflows.admin.fields import StrictJSONField, UsernameField
 from workflows.admin.filters import WorkspaceFilter
 from workflows.admin.scope import ScopedAdmin, has_role, signed_in
-from workflows.models import Membership, Project, Role, Workspace
+from workflows.models import Membership, Project, QueueLimit, Role, Workspace
 from workflows.services.access import create_workspace
 
 if TYPE_CHECKING:
@@ -36,16 +36,10 @@ class MembershipForm(ModelForm):
             self.initial["user"] = self.instance.user.get_username()
 
 
-class MembershipInline(TabularInline):
-    """The members of a workspace, edited by its admins."""
+class AdminsInline(TabularInline):
+    """Rows of a workspace, edited by its admins."""
 
-    model = Membership
-    form = MembershipForm
-    fields = ("user", "role")
     extra = 0
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("user").order_by("user__username")
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return True
@@ -62,6 +56,25 @@ class MembershipInline(TabularInline):
     def _may(self, request: HttpRequest, workspace: Any) -> bool:
         workspace_id = workspace.pk if workspace else None
         return signed_in(request).is_superuser or has_role(request, Role.ADMIN, workspace_id)
+
+
+class MembershipInline(AdminsInline):
+    """The members of a workspace."""
+
+    model = Membership
+    form = MembershipForm
+    fields = ("user", "role")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("user").order_by("user__username")
+
+
+class QueueLimitInline(AdminsInline):
+    """How many steps run at once: of a queue, or of the whole workspace."""
+
+    model = QueueLimit
+    fields = ("queue", "max_running")
+    verbose_name_plural = "Limits of what runs at once (no queue: all steps)"
 
 
 class WorkspaceForm(ModelForm):
@@ -82,7 +95,7 @@ class WorkspaceAdmin(ScopedAdmin):
     workspace_lookup = "id"
     edited_from = Role.ADMIN
     form = WorkspaceForm
-    inlines = (MembershipInline,)
+    inlines = (MembershipInline, QueueLimitInline)
     list_display = ("name", "slug", "created_at")
     search_fields = ("name", "slug")
 

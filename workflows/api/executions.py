@@ -1,4 +1,4 @@
-"""Runs: start, start many, look, cancel."""
+"""Runs: start, start many, look. What else can be done with one is in ``verbs``."""
 
 from typing import Any
 
@@ -55,6 +55,7 @@ class ExecutionSummarySerializer(serializers.ModelSerializer[WorkflowExecution])
             "error_message",
             "started_by",
             "started_through",
+            "rerun_of_id",
             "timeout_seconds",
             "created_at",
             "started_at",
@@ -120,12 +121,6 @@ class BatchSerializer(serializers.Serializer[Any]):
     results = ExecutionSummarySerializer(many=True)
 
 
-class CancelRequest(StrictSerializer):
-    """Why a run is cancelled."""
-
-    reason = TextField(required=False, default="", allow_blank=True, max_length=10_000)
-
-
 class ExecutionFilter(InProjectFilter):
     """``status``: several with commas between; ``workflow``: id or name; ``q``: in its name."""
 
@@ -149,7 +144,9 @@ class Executions(ApiView):
 
     def get(self, request: Request) -> Response:
         """The runs of the caller's workspaces, the latest first."""
-        return self.answer_page(_visible(request).defer(*_LARGE, "input_variables", "output_data"))
+        return self.answer_page(
+            visible_runs(request).defer(*LARGE, "input_variables", "output_data")
+        )
 
     @extend_schema(request=StartRequest, responses={201: ExecutionSerializer})
     @idempotent
@@ -164,12 +161,7 @@ class Executions(ApiView):
             door=DOOR,
             project=project,
         )
-        location = request.build_absolute_uri(f"/api/v1/executions/{execution.pk}/")
-        return Response(
-            ExecutionSerializer(execution).data,
-            status=status.HTTP_201_CREATED,
-            headers={"Location": location},
-        )
+        return answer_started(request, execution)
 
 
 class Batch(ApiView):
@@ -199,21 +191,7 @@ class OneExecution(ApiView):
     @extend_schema(operation_id="executions_retrieve")
     def get(self, request: Request, id: Any) -> Response:
         """A run with its status, its results and its context."""
-        execution = get_visible(_visible(request).defer(*_LARGE), pk=id)
-        return Response(self.get_serializer(execution).data)
-
-
-class Cancellation(ApiView):
-    serializer_class = ExecutionSummarySerializer
-    queryset = WorkflowExecution.objects.all()
-
-    @extend_schema(request=CancelRequest, responses={200: ExecutionSummarySerializer})
-    @idempotent
-    def post(self, request: Request, id: Any) -> Response:
-        """End a run now; once this is answered no step of it starts."""
-        given = read_input(CancelRequest, request.data)
-        executions.cancel_execution(id, user=caller(request), reason=given["reason"])
-        execution = get_visible(_visible(request).defer(*_LARGE), pk=id)
+        execution = get_visible(visible_runs(request).defer(*LARGE), pk=id)
         return Response(self.get_serializer(execution).data)
 
 
@@ -224,7 +202,7 @@ class ExecutionGraph(ApiView):
     @extend_schema(responses={(200, "image/svg+xml"): OpenApiTypes.STR})
     def get(self, request: Request, id: Any) -> HttpResponse:
         """The picture of a run, each step with its status."""
-        execution = get_visible(_visible(request), pk=id)
+        execution = get_visible(visible_runs(request), pk=id)
         steps = WorkflowStepExecution.objects.filter(execution=execution).order_by("revision")
         statuses = dict(steps.values_list("name", "status"))
         for step in execution.version.definition["steps"]:
@@ -232,7 +210,8 @@ class ExecutionGraph(ApiView):
         return svg_response(version_picture(execution.version.definition, statuses))
 
 
-_LARGE = ("version__definition", "workflow__config", "workflow__metadata", "workspace__settings")
+#: What no answer about a run tells.
+LARGE = ("version__definition", "workflow__config", "workflow__metadata", "workspace__settings")
 
 
 def results_of(execution: WorkflowExecution) -> tuple[dict[str, Any], bool]:
@@ -261,7 +240,18 @@ def _context(execution: WorkflowExecution) -> dict[str, Any]:
     }
 
 
-def _visible(request: Request) -> Any:
+def answer_started(request: Request, execution: WorkflowExecution) -> Response:
+    """Answer with a run that was just started, and with its address."""
+    location = request.build_absolute_uri(f"/api/v1/executions/{execution.pk}/")
+    return Response(
+        ExecutionSerializer(execution).data,
+        status=status.HTTP_201_CREATED,
+        headers={"Location": location},
+    )
+
+
+def visible_runs(request: Request) -> Any:
+    """Return the runs that the caller sees, with what an answer tells of them."""
     return WorkflowExecution.objects.visible_to(caller(request)).select_related(
         "workspace", "project", "workflow", "version", "started_by"
     )

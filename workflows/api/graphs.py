@@ -5,19 +5,18 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from workflows.picture import Node, draw_picture
+from workflows.pages.graphs import draw_definition, steps_of
+from workflows.picture import Node
 
 
 def version_picture(definition: Mapping[str, Any], statuses: Mapping[str, str] = {}) -> str:
     """Return the picture of a definition, each step with its status where it has one."""
-    steps = definition["steps"]
-    nodes = [
-        Node(step["name"], step["step_type"], statuses.get(step["name"], "")) for step in steps
-    ]
-    edges = [
-        (needed, step["name"]) for step in steps for needed in step.get("depends_on_steps") or ()
-    ]
-    return draw_picture(nodes, edges, title=definition["name"], is_standalone=True)
+
+    def make(step: Mapping[str, Any]) -> Node:
+        return Node(step["name"], step["step_type"], statuses.get(step["name"], ""))
+
+    steps = steps_of(definition)
+    return draw_definition(steps, make, title=definition["name"], is_standalone=True).svg
 
 
 def svg_response(picture: str) -> HttpResponse:

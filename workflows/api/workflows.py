@@ -1,5 +1,6 @@
 """Workflows: definitions as documents, their drafts and versions."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from workflows.api.base import ApiView, caller, find_project, find_workspace, get_visible
+from workflows.api.differences import ChangeItem, change_items
 from workflows.api.documents import (
     NewWorkflowRequest,
     WorkflowDocument,
@@ -23,6 +25,8 @@ from workflows.api.graphs import svg_response, version_picture
 from workflows.api.idempotency import idempotent
 from workflows.api.parsers import StrictJSONParser, YAMLTextParser
 from workflows.api.preconditions import etag, expected_revision
+from workflows.core.definition_schema import definition_schema
+from workflows.core.differences import differences
 from workflows.core.documents import dump_document, load_document
 from workflows.core.errors import CanonicalError, Problem
 from workflows.errors import Conflict, InvalidInput, StaleRevision
@@ -89,6 +93,15 @@ class VersionSerializer(serializers.ModelSerializer[WorkflowVersion]):
     class Meta:
         model = WorkflowVersion
         fields = ["id", "number", "definition", "digest", "published_by", "published_at"]
+
+
+class PublicationSerializer(VersionSerializer):
+    """A version that was published, and what changed against the one before it."""
+
+    changes = ChangeItem(many=True)
+
+    class Meta(VersionSerializer.Meta):
+        fields = [*VersionSerializer.Meta.fields, "changes"]
 
 
 class ProblemItem(serializers.Serializer[Any]):
@@ -176,13 +189,14 @@ class OneWorkflow(ApiView):
 
 
 class Publication(ApiView):
-    serializer_class = VersionSerializer
+    serializer_class = PublicationSerializer
     queryset = WorkflowVersion.objects.all()
 
-    @extend_schema(request=None, responses={200: VersionSerializer})
+    @extend_schema(request=None, responses={200: PublicationSerializer})
     @idempotent
     def post(self, request: Request, id: Any) -> Response:
-        """Publish the draft. An unchanged one is the version that is there already."""
+        """Publish the draft. An unchanged one is the version that is there already. ``changes``:
+        against the version before, none for the first."""
         given = dict(read_object(request.data))
         with _expecting(request, given.pop("draft_revision", None)) as expected:
             if given:
@@ -190,12 +204,12 @@ class Publication(ApiView):
                     "The body is to be empty.",
                     [Problem("", "unknown_field", "Unknown", f"/{key}") for key in given],
                 )
+            workflow = get_visible(_visible(request), pk=id)
+            before = workflow.published_version
             version = definitions.publish(
-                get_visible(_visible(request), pk=id),
-                user=caller(request),
-                expected_revision=expected,
+                workflow, user=caller(request), expected_revision=expected
             )
-        return Response(self.get_serializer(version).data)
+        return Response({**VersionSerializer(version).data, "changes": _changes(before, version)})
 
 
 class Versions(ApiView):
@@ -277,12 +291,34 @@ class WorkflowGraph(ApiView):
         return svg_response(version_picture(definitions.draft_document(workflow)))
 
 
+class DefinitionSchema(ApiView):
+    """For everybody: editors cannot sign in, and it tells nothing of anybody's workflows."""
+
+    permission_classes = []
+    queryset = Workflow.objects.none()
+    serializer_class = WorkflowDocument
+
+    @extend_schema(responses={(200, "application/schema+json"): OpenApiTypes.OBJECT})
+    def get(self, request: Request) -> HttpResponse:
+        """The JSON Schema of a definition (Draft 2020-12), for editors; null is the default."""
+        text = json.dumps(definition_schema(), ensure_ascii=False)
+        headers = {"Cache-Control": "public, max-age=3600"}
+        return HttpResponse(text, content_type="application/schema+json", headers=headers)
+
+
 def _visible(request: Request) -> Any:
     return (
         Workflow.objects.visible_to(caller(request))
         .select_related("workspace", "project", "published_version")
         .defer("published_version__definition", "workspace__settings")
     )
+
+
+def _changes(before: WorkflowVersion | None, version: WorkflowVersion) -> list[dict[str, Any]]:
+    """Return what publishing has changed: nothing where it made no version, or the first."""
+    if before is None or before.pk == version.pk:
+        return []
+    return change_items(differences(before.definition, version.definition))
 
 
 def _create(request: Request, document: Any, about: dict[str, Any]) -> Response:

@@ -1,44 +1,34 @@
 """What a workflow definition is: its fields, their types, limits and defaults.
 
-A new type of step is one model here (a subclass of `Step` with its own `step_type` and `config`)
-and one line in `AnyStep`. Everywhere null means the default, and nothing is converted: "5" and true
-are no numbers.
+The types of steps are in `steps.py`. Everywhere null means the default, and nothing is converted.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import DefinitionError, Problem, UnstorableError, json_pointer
 from workflows.core.names import Name, VariableName
-
-MAX_SECONDS = 365 * 24 * 3600
+from workflows.core.steps import (
+    STEP_TYPES,
+    AnyStep,
+    Block,
+    Part,
+    Retries,
+    Seconds,
+    Step,
+    Text,
+    not_empty,
+    with_positions,
+)
 
 DataType = Literal["string", "int", "float", "bool", "json"]
-TriggerRule = Literal[
-    "all_success",
-    "all_done",
-    "all_failed",
-    "one_success",
-    "one_failed",
-    "none_failed",
-    "none_failed_min_one_success",
-    "all_skipped",
-    "always",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +49,6 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-
-Text = Annotated[str, StringConstraints(max_length=10_000)]
-Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
-Retries = Annotated[int, Field(ge=0, le=100)]
-# A list in the document, immutable here.
-Names = Annotated[tuple[Name, ...], Field(strict=False)]
-
-
-class Part(BaseModel):
-    """What all parts share: no unknown keys, no conversions, null is the default."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_default(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        fields = cls.model_fields
-        return {k: v for k, v in given.items() if v is not None or k not in fields}
 
 
 class Variable(Part):
@@ -118,154 +88,10 @@ class Variable(Part):
         return self
 
 
-class Retry(Part):
-    """How long to wait between attempts, and after which error codes to make one.
-
-    `jitter` is the share of the delay that is random.
-    """
-
-    backoff: Literal["fixed", "exponential"] = "exponential"
-    initial_seconds: Annotated[float, Field(ge=0, le=86_400)] = 1.0
-    max_seconds: Annotated[float, Field(ge=0, le=86_400)] = 300.0
-    jitter: Annotated[float, Field(ge=0, le=1)] = 0.1
-    retry_on: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    no_retry_on: Annotated[tuple[str, ...], Field(strict=False)] = ()
-
-
-class StepConfig(Part):
-    """What every type of step can be told."""
-
-    inputs: dict[str, Any] = Field(default_factory=dict)
-    retry: Retry = Field(default_factory=Retry)
-    continue_on_error: bool = False
-
-
-class TaskConfig(StepConfig):
-    """`task` is the name under which a callable was registered."""
-
-    task: Name
-
-
-class AgentConfig(StepConfig):
-    """What an agent must be able to do, and how one is chosen among those that can."""
-
-    required_capabilities: Names = ()
-    assignment_strategy: Literal["round_robin", "least_loaded", "capability_match"] = (
-        "capability_match"
-    )
-
-
-class Approval(Part):
-    """A request for a human decision. `title` and `description` may hold references."""
-
-    title: Annotated[str, StringConstraints(max_length=500)] = ""
-    description: Text = ""
-    required_approvers: Names = ()
-    auto_approve_after_seconds: Seconds | None = None
-    expires_after_seconds: Seconds = 86_400
-    prevent_self_approval: bool = False
-    risk: Literal["low", "medium", "high"] = "medium"
-    on_reject: Literal["fail", "continue"] = "fail"
-    on_timeout: Literal["fail", "continue", "approve"] = "fail"
-
-    @model_validator(mode="after")
-    def _auto_approve_comes_first(self) -> Self:
-        after = self.auto_approve_after_seconds
-        if after is not None and after >= self.expires_after_seconds:
-            raise PydanticCustomError(
-                "auto_approve_after_expiry",
-                "Auto-approval (after {after} s) must come before the expiry (after {end} s)",
-                {
-                    "after": after,
-                    "end": self.expires_after_seconds,
-                    "field": "auto_approve_after_seconds",
-                },
-            )
-        return self
-
-
-class ApprovalStepConfig(StepConfig):
-    """`inputs` are what the approver is shown."""
-
-    approval: Approval = Field(default_factory=Approval)
-
-
-class Step(Part):
-    """What every step has. `step_order` is the position in the list where none is given."""
-
-    name: Name
-    description: Text = ""
-    step_order: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    depends_on_steps: Names = ()
-    condition_expression: str | None = None
-    trigger_rule: TriggerRule = "all_success"
-    timeout_seconds: Seconds | None = None
-    max_retries: Retries | None = None
-    metadata: dict[str, Any] = Field(default_factory=dict)
-
-
-class TaskStep(Step):
-    """Calls a registered callable."""
-
-    step_type: Literal["task"]
-    config: TaskConfig
-
-
-class AgentStep(Step):
-    """Assigns an agent and runs it."""
-
-    step_type: Literal["agent"]
-    agent_definition_id: Name | None = None
-    agent_instance_id: Name | None = None
-    config: AgentConfig = Field(default_factory=AgentConfig)
-
-    @model_validator(mode="after")
-    def _names_an_agent(self) -> Self:
-        if self.agent_definition_id is None and self.agent_instance_id is None:
-            raise PydanticCustomError(
-                "missing",
-                "An agent step needs agent_definition_id or agent_instance_id",
-                {"field": "agent_definition_id"},
-            )
-        return self
-
-
-class ApprovalStep(Step):
-    """Opens a human gate."""
-
-    step_type: Literal["approval"]
-    config: ApprovalStepConfig = Field(default_factory=ApprovalStepConfig)
-
-
-class ConditionStep(Step):
-    """Evaluates its expression: true completes it, false skips it."""
-
-    step_type: Literal["condition"]
-    condition_expression: str
-    config: StepConfig = Field(default_factory=StepConfig)
-
-
-AnyStep = Annotated[
-    TaskStep | AgentStep | ApprovalStep | ConditionStep, Field(discriminator="step_type")
-]
-
-STEP_TYPES: tuple[str, ...] = tuple(
-    get_args(model.model_fields["step_type"].annotation)[0]
-    for model in get_args(get_args(AnyStep)[0])
-)
-
-
 class WorkflowConfig(Part):
     """`fail_fast`: after the first failure only steps start whose rule accepts failures."""
 
     fail_fast: bool = False
-
-
-def _not_empty(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    # Not pydantic's min_length, which also complains where the only step is refused.
-    if not steps:
-        raise PydanticCustomError("too_short", "must have at least one step")
-    return steps
 
 
 class WorkflowDefinition(Part):
@@ -276,7 +102,7 @@ class WorkflowDefinition(Part):
     steps: Annotated[
         tuple[AnyStep, ...],
         Field(strict=False, json_schema_extra={"minItems": 1}),
-        AfterValidator(_not_empty),
+        AfterValidator(not_empty),
     ]
     variables: Annotated[tuple[Variable, ...], Field(strict=False)] = ()
     timeout_seconds: Seconds = 3_600
@@ -287,18 +113,12 @@ class WorkflowDefinition(Part):
     @model_validator(mode="before")
     @classmethod
     def _order_is_position(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or not isinstance(given.get("steps"), list | tuple):
-            return given
-        steps = [
-            {**step, "step_order": position}
-            if isinstance(step, dict) and step.get("step_order") is None
-            else step
-            for position, step in enumerate(given["steps"], start=1)
-        ]
-        return {**given, "steps": steps}
+        return with_positions(given)
 
     def retries_of(self, step: Step) -> int:
         """Return how often a step is tried again: its own number, or else the workflow's."""
+        if isinstance(step, Block):
+            return 0
         return self.max_retries if step.max_retries is None else step.max_retries
 
 
@@ -333,9 +153,9 @@ def find_unreadable(document: Any, limits: Limits = DEFAULT_LIMITS) -> Problem |
     """Return what makes it pointless to look at the fields, if anything does."""
     if not isinstance(document, dict):
         return Problem("", "wrong_type", "A definition is an object with a name and steps", "")
-    steps = document.get("steps")
-    if isinstance(steps, list | tuple) and len(steps) > limits.steps:
-        message = f"The workflow has {len(steps)} steps; at most {limits.steps} are accepted"
+    count = _count_steps(document)
+    if count > limits.steps:
+        message = f"The workflow has {count} steps; at most {limits.steps} are accepted"
         return Problem("", "too_many_steps", message, "/steps")
     try:
         dumps_canonical(document, max_bytes=limits.document_bytes, max_depth=limits.depth)
@@ -344,6 +164,19 @@ def find_unreadable(document: Any, limits: Limits = DEFAULT_LIMITS) -> Problem |
             "", error.reason, f"The definition is refused: {error.message}", error.path or ""
         )
     return None
+
+
+def _count_steps(document: Mapping[str, Any]) -> int:
+    """Return how many steps stand in a document, however deep; whatever else may stand there."""
+    count = 0
+    holders: list[Any] = [document]
+    while holders:
+        holder = holders.pop()
+        steps = holder.get("steps") if isinstance(holder, dict) else None
+        if isinstance(steps, list | tuple):
+            count += len(steps)
+            holders += [step.get("config") for step in steps if isinstance(step, dict)]
+    return count
 
 
 _PLAINER = {
@@ -398,11 +231,17 @@ def _without_tags(location: tuple[int | str, ...]) -> list[int | str]:
 
 
 def _step_name(path: list[int | str], document: Mapping[str, Any]) -> str:
-    if len(path) < 2 or path[0] != "steps" or not isinstance(path[1], int):
-        return ""
-    step = document["steps"][path[1]]
-    name = step.get("name") if isinstance(step, dict) else None
-    return name if isinstance(name, str) else ""
+    """Return the name of the innermost step that a path leads into."""
+    value: Any = document
+    name = ""
+    for before, part in pairwise(["", *path]):
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            break
+        if before == "steps" and isinstance(value, dict) and isinstance(value.get("name"), str):
+            name = value["name"]
+    return name
 
 
 def _field_name(path: list[int | str]) -> str:

@@ -1,6 +1,8 @@
 """What things may be called, and when two names are the same to a reader."""
 
+import re
 import unicodedata
+from collections.abc import Container
 from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints
@@ -11,11 +13,25 @@ RESERVED_NAMES = frozenset(
     ("steps", "variables", "execution", "revision", "item", "index", "true", "false", "null", "in")
 )
 
+# What stands behind a step's name in the rows of a block that runs in rounds.
+_POSITION = re.compile(r"\[\d+\]$")
+
 
 def fold_name(name: str) -> str:
     """Return what two names have in common that a reader could not tell apart."""
     composed = unicodedata.normalize("NFC", name)
     return " ".join(unicodedata.normalize("NFC", composed.casefold()).split())
+
+
+def name_in_definition(row_name: str, known: Container[str]) -> str:
+    """Return the name in the definition of the step that a row `check[3]` belongs to.
+
+    `known`: the names of the definition; one of them may itself end like a position.
+    """
+    name = row_name
+    while name not in known and (position := _POSITION.search(name)):
+        name = name[: position.start()]
+    return name
 
 
 def _visible(name: str) -> str:

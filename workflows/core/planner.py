@@ -62,16 +62,21 @@ class Progress:
     Attributes:
         statuses: the status of every step that has moved; the others are pending.
         unfinished: how many steps have not ended.
+        under_way: how many steps have begun and not ended.
         failures: the steps whose failure fails the run, in the order in which they ended.
+        is_halted: something else has failed that nothing new may start after.
     """
 
     __slots__ = (
+        "_ruled_out",
         "_rules",
         "_tallies",
         "failures",
         "graph",
         "is_fail_fast",
+        "is_halted",
         "statuses",
+        "under_way",
         "unfinished",
     )
 
@@ -81,9 +86,12 @@ class Progress:
         self.is_fail_fast = is_fail_fast
         self.statuses: dict[str, StepStatus] = {}
         self.unfinished = len(graph)
+        self.under_way = 0
+        self.is_halted = False
         self.failures: list[str] = []
         self._rules = rules
         self._tallies: dict[str, Tally] = {}
+        self._ruled_out: set[str] = set()
 
     def record(
         self,
@@ -94,9 +102,12 @@ class Progress:
         is_tolerated: bool = False,
     ) -> None:
         """Note that a step is now at ``status``; ``is_tolerated``: the run goes on if it failed."""
+        has_begun = name in self.statuses
         self.statuses[name] = status
         if status not in TERMINAL_STEP_STATUSES:
+            self.under_way += not has_begun
             return
+        self.under_way -= has_begun
         self.unfinished -= 1
         has_failed = status not in (StepStatus.COMPLETED, StepStatus.SKIPPED) and not is_tolerated
         if has_failed:
@@ -112,13 +123,25 @@ class Progress:
             else:
                 tally.succeeded += 1
 
+    def forget(self, name: str) -> None:
+        """Take back that a step has begun: it is pending again."""
+        del self.statuses[name]
+        self.under_way -= 1
+
+    def rule_out(self, names: Iterable[str]) -> None:
+        """Note that these steps are in branches that were not taken."""
+        self._ruled_out.update(names)
+
     def judge(self, name: str) -> Move | None:
         """Return the move that a pending step is due for, or None while its rule is open."""
+        if name in self._ruled_out:
+            return Skip(name, SkipReason.BRANCH_NOT_TAKEN)
         rule = self._rules.get(name, "all_success")
         tally = self._tally(name)
         verdict = _RULES[rule](tally)
         if verdict is True:
-            if self.is_fail_fast and self.failures and rule not in ACCEPT_FAILURES:
+            is_stopped = self.is_halted or (self.is_fail_fast and self.failures)
+            if is_stopped and rule not in ACCEPT_FAILURES:
                 return Skip(name, SkipReason.UPSTREAM_FAILED)
             return Start(name)
         return Skip(name, verdict) if verdict else None

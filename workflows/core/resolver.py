@@ -1,15 +1,17 @@
 """The order of a workflow, asked of a plain definition, without a database.
 
 `steps` is everywhere a list of steps (or a whole definition), as the document has them. The
-answers are names, and steps that tie stand in their `step_order`.
+answers are names, and steps that tie stand in their `step_order`. A block is one step here; its
+own steps are asked for with its `config.steps`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from workflows.core.definition import Step, WorkflowDefinition
+from workflows.core.definition import WorkflowDefinition
 from workflows.core.errors import DefinitionError
 from workflows.core.graph import Graph
+from workflows.core.steps import Step
 from workflows.core.structure import Node, build_graph, nodes_of, structural_errors
 from workflows.core.validation import Report, validate
 
@@ -95,4 +97,4 @@ def _graph(steps: Steps) -> Graph:
     nodes = _nodes(steps)
     if errors := structural_errors(nodes):
         raise DefinitionError(errors)
-    return build_graph(nodes)
+    return build_graph(node for node in nodes if not node.block)

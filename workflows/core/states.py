@@ -2,7 +2,8 @@
 
 ``pending → running ⇄ waiting ⇄ paused → completed | failed | cancelled | timeout`` for an
 execution, ``pending → running ⇄ retrying, waiting → completed | failed | skipped | cancelled |
-timeout`` for a step. Terminal statuses have no moves.
+timeout`` for a step. What has ended stays as it ended, with one exception: a retry takes an
+execution that has failed up again, and adds a revision of each step that is done anew.
 """
 
 from collections.abc import Mapping
@@ -50,6 +51,9 @@ class SkipReason(StrEnum):
 _E = ExecutionStatus
 _S = StepStatus
 
+#: The statuses from which a retry takes an execution up again; nothing else ever leaves them.
+RETRYABLE_EXECUTION_STATUSES = frozenset({_E.FAILED, _E.CANCELLED, _E.TIMEOUT})
+
 EXECUTION_MOVES: Mapping[ExecutionStatus, frozenset[ExecutionStatus]] = MappingProxyType(
     {
         _E.PENDING: frozenset({_E.RUNNING, _E.WAITING, _E.PAUSED, _E.FAILED, _E.CANCELLED}),
@@ -61,9 +65,7 @@ EXECUTION_MOVES: Mapping[ExecutionStatus, frozenset[ExecutionStatus]] = MappingP
         ),
         _E.PAUSED: frozenset({_E.RUNNING, _E.WAITING, _E.CANCELLED, _E.TIMEOUT}),
         _E.COMPLETED: frozenset(),
-        _E.FAILED: frozenset(),
-        _E.CANCELLED: frozenset(),
-        _E.TIMEOUT: frozenset(),
+        **dict.fromkeys(RETRYABLE_EXECUTION_STATUSES, frozenset({_E.PENDING})),
     }
 )
 
@@ -94,6 +96,6 @@ STEP_MOVES: Mapping[StepStatus, frozenset[StepStatus]] = MappingProxyType(
     }
 )
 
-TERMINAL_EXECUTION_STATUSES = frozenset(s for s, moves in EXECUTION_MOVES.items() if not moves)
+TERMINAL_EXECUTION_STATUSES = RETRYABLE_EXECUTION_STATUSES | {_E.COMPLETED}
 TERMINAL_STEP_STATUSES = frozenset(s for s, moves in STEP_MOVES.items() if not moves)
 LIVE_EXECUTION_STATUSES = frozenset(ExecutionStatus) - TERMINAL_EXECUTION_STATUSES

@@ -1,19 +1,21 @@
 """Everything that is checked when a definition is saved, told all at once."""
 
-from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from workflows.core.compiled import CompiledDefinition, StepReading, compile_definition
+from workflows.core.compiled import (
+    CompiledDefinition,
+    Place,
+    StepReading,
+    compile_definition,
+    places_of,
+)
 from workflows.core.definition import (
     DEFAULT_LIMITS,
-    AgentStep,
-    AnyStep,
-    ApprovalStep,
     Limits,
-    TaskStep,
     WorkflowDefinition,
     find_unreadable,
     read_fields,
@@ -21,17 +23,31 @@ from workflows.core.definition import (
 from workflows.core.errors import DefinitionError, Problem, json_pointer
 from workflows.core.graph import Graph
 from workflows.core.scope import Names
+from workflows.core.steps import (
+    AgentStep,
+    AnyBlock,
+    AnyStep,
+    ApprovalStep,
+    ConditionStep,
+    SequentialStep,
+    SubWorkflowStep,
+    TaskStep,
+    WaitStep,
+)
 from workflows.core.structure import (
     Node,
-    build_graph,
+    build_graphs,
     nodes_of,
     structural_errors,
     structural_warnings,
 )
+from workflows.core.waits import problems_of_wait
 
 __all__ = ["CompiledDefinition", "Context", "Report", "compile_definition", "validate"]
 
 Known = Callable[[frozenset[str]], Container[str]]
+#: Name and inputs of a task → what is wrong: (where in the inputs, type, message).
+TaskProblems = Callable[[str, Mapping[str, Any]], Iterable[tuple[Place, str, str]]]
 
 _step_reader: TypeAdapter[AnyStep] = TypeAdapter(AnyStep)
 
@@ -47,7 +63,9 @@ class Context:
         known_tasks: names of registered callables.
         known_agents: ids or slugs of agent definitions.
         known_agent_instances: ids of agent instances.
+        known_workflows: ids or names of workflows.
         known_approvers: entries of `required_approvers`, `group:` and `role:` ones included.
+        task_problems: what is wrong with the inputs of a task.
         allows_auto_approval: whether a gate that names approvers may approve itself.
     """
 
@@ -55,6 +73,8 @@ class Context:
     known_agents: Known | None = None
     known_agent_instances: Known | None = None
     known_approvers: Known | None = None
+    known_workflows: Known | None = None
+    task_problems: TaskProblems | None = None
     allows_auto_approval: bool = True
 
 
@@ -88,19 +108,23 @@ def validate(
         errors = error.errors
     given = definition.steps if definition else _list_in(document, "steps")
     nodes = nodes_of(given)
-    steps = list(enumerate(definition.steps)) if definition else _well_shaped(given)
+    steps = list(places_of(definition.steps)) if definition else list(_well_shaped(given))
     broken = structural_errors(nodes)
-    references = _References(document, nodes, None if broken else build_graph(nodes))
+    references = _References(document, nodes, None if broken else build_graphs(nodes))
     reading_errors, warnings = references.check(steps, limits)
     errors = [*errors, *broken, *_repeated_variables(document), *reading_errors]
     errors += _unregistered(steps, context)
-    for index, step in steps:
-        if problem := _self_approving(index, step, context):
+    errors += _unusable_inputs(steps, context)
+    errors += _unreadable_waits(steps)
+    errors += _misplaced_branches(steps, nodes)
+    errors += _wrong_fallbacks(steps)
+    for place, step in steps:
+        if problem := _self_approving(place, step, context):
             (warnings if context.allows_auto_approval else errors).append(problem)
     return Report(definition, errors, [*structural_warnings(nodes), *warnings])
 
 
-_Steps = list[tuple[int, AnyStep]]
+_Steps = list[tuple[Place, AnyStep]]
 
 
 def _list_in(document: dict[str, Any], key: str) -> Sequence[Any]:
@@ -108,48 +132,98 @@ def _list_in(document: dict[str, Any], key: str) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else ()
 
 
-def _well_shaped(given: Sequence[Any]) -> _Steps:
-    steps = []
+def _well_shaped(given: Sequence[Any], at: Place = ("steps",)) -> Iterator[tuple[Place, AnyStep]]:
+    """Yield the steps that can be read, also those inside a block that cannot."""
     for index, step in enumerate(given):
+        place = (*at, index)
         try:
-            steps.append((index, _step_reader.validate_python(step)))
+            read = _step_reader.validate_python(step)
         except ValidationError:
-            continue
-    return steps
+            config = step.get("config") if isinstance(step, dict) else None
+            if isinstance(config, dict):
+                inside = (*place, "config", "steps")
+                yield from _well_shaped(_list_in(config, "steps"), inside)
+        else:
+            yield from (((*at, index, *rest[1:]), inner) for rest, inner in places_of([read], ()))
 
 
 class _References:
     """The names of a document, and with them the check of what its steps refer to."""
 
-    def __init__(self, document: dict[str, Any], nodes: list[Node], graph: Graph | None) -> None:
+    def __init__(
+        self, document: dict[str, Any], nodes: list[Node], graphs: Mapping[str, Graph] | None
+    ) -> None:
         self._variables = frozenset(_variable_names(document))
         self._all_steps = frozenset(node.name for node in nodes)
-        self._graph = graph
+        self._blocks = {node.name: node.block for node in nodes}
+        self._graphs = graphs
+        self._loops: set[str] = set()
 
     def check(self, steps: _Steps, limits: Limits) -> tuple[list[Problem], list[Problem]]:
         errors: list[Problem] = []
         warnings: list[Problem] = []
-        for index, step in steps:
-            reading = StepReading(index, step, self._names_at(step.name), limits)
+        for _, step in steps:
+            if isinstance(step, AnyBlock) and step.config.is_loop:
+                self._loops.add(step.name)
+        for place, step in steps:
+            inside = self._names_in(step.name) if isinstance(step, SequentialStep) else None
+            reading = StepReading(place, step, self._names_at(step.name), limits, inside)
             errors += reading.errors
             warnings += reading.warnings
         return errors, warnings
 
     def _names_at(self, step: str) -> Names:
-        # Without a graph nobody can say who comes before whom; the cycle is reported anyway.
-        ancestors = self._all_steps if self._graph is None else _Ancestors(self._graph, step)
-        return Names(variables=self._variables, steps=ancestors, all_steps=self._all_steps)
+        return self._names(_Ancestors(self._graphs or {}, self._blocks, step), step)
+
+    def _names_in(self, block: str) -> Names:
+        """Return what may be named at the end of a round of a block."""
+        inner = frozenset(name for name, around in self._blocks.items() if around == block)
+        ancestors = _Ancestors(self._graphs or {}, self._blocks, block, inner)
+        names = self._names(ancestors, block)
+        return replace(names, has_item=True)
+
+    def _names(self, ancestors: Container[str], step: str) -> Names:
+        around = self._blocks.get(step, "")
+        while around and around not in self._loops:
+            around = self._blocks.get(around, "")
+        return Names(
+            variables=self._variables,
+            # Without graphs nobody can say who comes before whom; what is wrong is reported anyway.
+            steps=self._all_steps if self._graphs is None else ancestors,
+            all_steps=self._all_steps,
+            has_item=bool(around),
+        )
 
 
 class _Ancestors(Container[str]):
-    """The ancestors of a step, asked one by one: a set for each of 5,000 steps is too much."""
+    """What comes before a step: in its own block, and before each of the blocks around it.
 
-    def __init__(self, graph: Graph, step: str) -> None:
-        self._graph = graph
+    They are asked one by one: a set for each of 5,000 steps is too much. `inner`: more of them.
+    """
+
+    def __init__(
+        self,
+        graphs: Mapping[str, Graph],
+        blocks: Mapping[str, str],
+        step: str,
+        inner: frozenset[str] = frozenset(),
+    ) -> None:
+        self._graphs = graphs
+        self._blocks = blocks
         self._step = step
+        self._inner = inner
 
     def __contains__(self, name: object) -> bool:
-        return name in self._graph and self._graph.is_ancestor(str(name), self._step)
+        if name in self._inner:
+            return True
+        step = self._step
+        while step:
+            block = self._blocks.get(step, "")
+            graph = self._graphs.get(block)
+            if graph is not None and name in graph and step in graph:
+                return graph.is_ancestor(str(name), step)
+            step = block
+        return False
 
 
 def _variable_names(document: dict[str, Any]) -> Iterable[str]:
@@ -185,10 +259,11 @@ def _unregistered(steps: _Steps, context: Context) -> Iterable[Problem]:
         ("unknown_agent", "there is no agent '{}'", context.known_agents, []),
         ("unknown_agent", "there is no agent instance '{}'", context.known_agent_instances, []),
         ("unknown_approver", "'{}' cannot approve here", context.known_approvers, []),
+        ("unknown_workflow", "there is no workflow '{}'", context.known_workflows, []),
     ]
-    tasks, agents, instances, approvers = (kind[3] for kind in kinds)
-    for index, step in steps:
-        at = _pointer_in(index)
+    tasks, agents, instances, approvers, workflows = (kind[3] for kind in kinds)
+    for place, step in steps:
+        at = _pointer_in(place)
         if isinstance(step, TaskStep):
             tasks.append(_Mention(step.config.task, step.name, at("config", "task")))
         elif isinstance(step, AgentStep):
@@ -199,9 +274,17 @@ def _unregistered(steps: _Steps, context: Context) -> Iterable[Problem]:
                 path = at("agent_instance_id")
                 instances.append(_Mention(step.agent_instance_id, step.name, path))
         elif isinstance(step, ApprovalStep):
-            for place, name in enumerate(step.config.approval.required_approvers):
-                path = at("config", "approval", "required_approvers", place)
+            for position, name in enumerate(step.config.approval.required_approvers):
+                path = at("config", "approval", "required_approvers", position)
                 approvers.append(_Mention(name, step.name, path))
+        if isinstance(step, SubWorkflowStep):
+            workflows.append(_Mention(step.config.workflow, step.name, at("config", "workflow")))
+        if fallback := step.config.fallback:
+            if fallback.task:
+                tasks.append(_Mention(fallback.task, step.name, at("config", "fallback", "task")))
+            if fallback.agent_definition_id:
+                path = at("config", "fallback", "agent_definition_id")
+                agents.append(_Mention(fallback.agent_definition_id, step.name, path))
     for error_type, sentence, known_of, mentions in kinds:
         if known_of is None or not mentions:
             continue
@@ -212,13 +295,71 @@ def _unregistered(steps: _Steps, context: Context) -> Iterable[Problem]:
                 yield Problem(mention.step, error_type, message, mention.path)
 
 
-def _self_approving(index: int, step: AnyStep, context: Context) -> Problem | None:
+def _unusable_inputs(steps: _Steps, context: Context) -> Iterable[Problem]:
+    if context.task_problems is None:
+        return
+    for place, step in steps:
+        if isinstance(step, TaskStep):
+            at = _pointer_in(place)
+            for where, kind, said in context.task_problems(step.config.task, step.config.inputs):
+                message = f"In the step '{step.name}', {said}"
+                yield Problem(step.name, kind, message, at("config", "inputs", *where))
+
+
+def _unreadable_waits(steps: _Steps) -> Iterable[Problem]:
+    for place, step in steps:
+        if isinstance(step, WaitStep):
+            for name, kind, message in problems_of_wait(step):
+                yield Problem(step.name, kind, message, _pointer_in(place)("config", name))
+
+
+def _misplaced_branches(steps: _Steps, nodes: list[Node]) -> Iterable[Problem]:
+    needs = {node.name: node.needs for node in nodes}
+    for place, step in steps:
+        if not isinstance(step, ConditionStep):
+            continue
+        branches = [(("branches", key), names) for key, names in step.config.branches.items()]
+        for key, names in [*branches, (("default",), step.config.default)]:
+            for position, name in enumerate(names):
+                if step.name not in needs.get(name, ()):
+                    path = _pointer_in(place)("config", *key, position)
+                    message = (
+                        f"'{name}' is in a branch of '{step.name}', so it has to depend on it"
+                        if name in needs
+                        else f"There is no step '{name}'"
+                    )
+                    yield Problem(step.name, "unknown_branch_step", message, path)
+
+
+def _wrong_fallbacks(steps: _Steps) -> Iterable[Problem]:
+    for place, step in steps:
+        fallback = step.config.fallback
+        if fallback is None:
+            continue
+        if not isinstance(step, TaskStep | AgentStep | SubWorkflowStep):
+            message = f"A step of type {step.step_type} has no fallback"
+            yield Problem(
+                step.name, "not_supported", message, _pointer_in(place)("config", "fallback")
+            )
+        own_task = step.config.task if isinstance(step, TaskStep) else None
+        own_agent = step.agent_definition_id if isinstance(step, AgentStep) else None
+        for key, own, other in (
+            ("task", own_task, fallback.task),
+            ("agent_definition_id", own_agent, fallback.agent_definition_id),
+        ):
+            if other is not None and other == own:
+                message = f"The step '{step.name}' falls back to itself: '{own}'"
+                path = _pointer_in(place)("config", "fallback", key)
+                yield Problem(step.name, "fallback_cycle", message, path)
+
+
+def _self_approving(place: Place, step: AnyStep, context: Context) -> Problem | None:
     if not isinstance(step, ApprovalStep):
         return None
     approval = step.config.approval
     if approval.auto_approve_after_seconds is None or not approval.required_approvers:
         return None
-    path = _pointer_in(index)("config", "approval", "auto_approve_after_seconds")
+    path = _pointer_in(place)("config", "approval", "auto_approve_after_seconds")
     seconds = approval.auto_approve_after_seconds
     if context.allows_auto_approval:
         message = f"The step '{step.name}' approves itself after {seconds} s, without its approvers"
@@ -227,5 +368,5 @@ def _self_approving(index: int, step: AnyStep, context: Context) -> Problem | No
     return Problem(step.name, "auto_approve_forbidden", message, path)
 
 
-def _pointer_in(index: int) -> Callable[..., str]:
-    return lambda *parts: json_pointer(("steps", index, *parts))
+def _pointer_in(place: Place) -> Callable[..., str]:
+    return lambda *parts: json_pointer((*place, *parts))

@@ -15,6 +15,8 @@ from workflows.core.outcomes import Completed, Failed, Outcome
 from workflows.engine.inputs import dump_json
 from workflows.engine.turn import Result
 from workflows.handlers import StepContext, plugs
+from workflows.logs import log_for
+from workflows.tracing import traced
 
 logger = logging.getLogger("workflows.engine")
 
@@ -26,14 +28,14 @@ class Bodies:
 
     def __init__(self, report: Callable[[list[Result]], None]) -> None:
         self._report = report
-        self._tasks: dict[UUID, dict[tuple[str, int], asyncio.Task[None]]] = {}
+        self._tasks: dict[UUID, dict[tuple[UUID, int], asyncio.Task[None]]] = {}
         self._results: list[Result] = []
         self._loop = asyncio.get_running_loop()
 
     def start(self, contexts: Sequence[StepContext]) -> None:
         """Begin the bodies of attempts whose start is committed."""
         for context in contexts:
-            key = (context.step.name, context.attempt)
+            key = (context.step_execution_id, context.attempt)
             of_run = self._tasks.setdefault(context.execution_id, {})
             of_run[key] = self._loop.create_task(self._run(context))
 
@@ -42,24 +44,31 @@ class Bodies:
         for task in self._tasks.pop(execution_id, {}).values():
             task.cancel()
 
+    def cancel_attempt(self, execution_id: UUID, step_execution_id: UUID, attempt: int) -> None:
+        """Stop the body of one attempt; it reports nothing."""
+        of_run = self._tasks.get(execution_id, {})
+        if task := of_run.pop((step_execution_id, attempt), None):
+            task.cancel()
+
     @property
     def execution_ids(self) -> list[UUID]:
         """The executions that bodies are running for."""
         return list(self._tasks)
 
     async def _run(self, context: StepContext) -> None:
-        outcome = await run_body(context)
+        log_for(context.execution_id, context.name)
+        with traced(context) as note:
+            outcome = await run_body(context)
+            note(outcome)
         of_run = self._tasks.get(context.execution_id)
         if of_run is None:
             return
-        of_run.pop((context.step.name, context.attempt), None)
+        of_run.pop((context.step_execution_id, context.attempt), None)
         if not of_run:
             del self._tasks[context.execution_id]
         if not self._results:
             self._loop.call_soon(self._hand_over)
-        self._results.append(
-            Result(context.execution_id, context.step.name, context.attempt, outcome)
-        )
+        self._results.append(Result.of(context, outcome))
 
     def _hand_over(self) -> None:
         results, self._results = self._results, []

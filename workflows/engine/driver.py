@@ -13,6 +13,7 @@ from uuid import UUID
 
 from workflows.bulk import ENGINE_CHANNEL
 from workflows.engine.bodies import Bodies
+from workflows.engine.run import Attempt
 from workflows.engine.wakeups import watch
 from workflows.engine.writer import Writer
 from workflows.handlers import StepContext
@@ -62,6 +63,15 @@ class Driver:
         def act(bodies: Bodies) -> None:
             for execution_id in execution_ids or bodies.execution_ids:
                 bodies.cancel(execution_id)
+
+        self._on_loop(act)
+
+    def cancel_attempts(self, attempts: list[Attempt]) -> None:
+        """Stop the bodies of these attempts."""
+
+        def act(bodies: Bodies) -> None:
+            for attempt in attempts:
+                bodies.cancel_attempt(*attempt)
 
         self._on_loop(act)
 

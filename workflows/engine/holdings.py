@@ -2,6 +2,7 @@
 
 import heapq
 import logging
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from django.db import transaction
 
 from workflows.engine import leases, store
 from workflows.engine.loading import Loader
-from workflows.engine.run import Run
+from workflows.engine.run import Attempt, Run
 from workflows.engine.turn import UNREADABLE, Result, Turn
 from workflows.handlers import StepContext
 
@@ -20,18 +21,19 @@ logger = logging.getLogger("workflows.engine")
 
 _CLAIMS_A_TURN = 250
 
-#: An attempt: execution, step, number.
-Attempt = tuple[UUID, str, int]
-
 
 @dataclass(slots=True)
 class AfterCommit:
-    """What the loop is told once a turn is committed, and when that was (database's time)."""
+    """What the loop is told once a turn is committed.
+
+    ``clock_offset``: by how many seconds the database's clock was ahead of this process's.
+    """
 
     start: list[StepContext]
     cancel: list[UUID]
-    now: datetime
-    has_claimed: bool
+    cancel_attempts: list[Attempt]
+    clock_offset: float
+    may_claim_more: bool
 
 
 class Holdings:
@@ -54,6 +56,11 @@ class Holdings:
     def next_look(self) -> datetime | None:
         """When the first of the runs wants to be looked at by itself."""
         return self._looks[0][0] if self._looks else None
+
+    @property
+    def are_to_be_compared(self) -> bool:
+        """Whether there is anything that another driver may have taken away."""
+        return bool(self._runs) or self._has_forgotten
 
     def forget(self) -> None:
         """Drop the copies of the rows; the next scan reads them again. Attempts run on."""
@@ -87,28 +94,32 @@ class Holdings:
         self.subjects = set(involved)
         lock = store.lock_query(self.driver_id, involved, with_woken=has_hint and not is_careful)
         with transaction.atomic():
-            now, rows = leases.hold(self.driver_id, lock)
-            turn = Turn(self.driver_id, now, is_draining=is_draining)
-            locked = store.locked(rows)
+            held = leases.hold(self.driver_id, lock)
+            clock_offset = held.now.timestamp() - time.time()
+            turn = Turn(self.driver_id, held, is_draining=is_draining)
+            locked = store.locked(held.rows)
             gone = [run_id for run_id in involved if run_id not in locked]
             if (is_inventory or self._has_forgotten) and not (is_careful and involved):
                 gone += self._take_inventory(turn, results, locked, 1 if is_careful else None)
-            for run_id, wake_at in locked.items():
-                if (wake_at or run_id in due) and run_id in self._runs:
-                    turn.wake(self._runs[run_id])
+            for run_id, state in locked.items():
+                if run := self._runs.get(run_id):
+                    run.is_paused = state.is_paused
+                    if state.wake_at or run_id in due:
+                        turn.wake(run)
             self._note(turn, results, locked)
             may_claim = has_hint and not is_draining and not (is_careful and self.subjects)
-            has_claimed = may_claim and self._claim(turn, drivers, at_most)
+            may_claim_more = may_claim and self._claim(turn, drivers, at_most)
             turn.carry_out()
-        self.in_flight -= {(r.execution_id, r.step_name, r.attempt) for r in results}
-        return self._settle(turn, gone, has_claimed=has_claimed)
+        self.in_flight -= {result.key for result in results}
+        start, stopped = self._settle(turn, gone)
+        return AfterCommit(start, stopped, list(turn.stopped), clock_offset, may_claim_more)
 
     def give_up(self, error: Exception) -> None:
         """End the execution that a careful turn was about, which failed with ``error``."""
         message = f"The engine cannot carry this run on: {type(error).__name__}"
         with transaction.atomic():
-            now, _ = leases.hold(self.driver_id, store.lock_query(self.driver_id, self.subjects))
-            turn = Turn(self.driver_id, now, is_draining=True)
+            lock = store.lock_query(self.driver_id, self.subjects)
+            turn = Turn(self.driver_id, leases.hold(self.driver_id, lock), is_draining=True)
             rows = store.lock_subjects(self.driver_id, list(self.subjects))
             turn.give_up(rows, "engine_error", message)
             turn.carry_out()
@@ -117,9 +128,9 @@ class Holdings:
         """Give every execution to other drivers, in the middle of whatever they do."""
         with transaction.atomic():
             lock = store.lock_query(self.driver_id, self._runs)
-            now, rows = leases.hold(self.driver_id, lock)
-            turn = Turn(self.driver_id, now, is_draining=True)
-            for run_id in store.locked(rows):
+            held = leases.hold(self.driver_id, lock)
+            turn = Turn(self.driver_id, held, is_draining=True)
+            for run_id in store.locked(held.rows):
                 turn.hand_back(self._runs[run_id])
             turn.carry_out()
         self.forget()
@@ -128,11 +139,11 @@ class Holdings:
         self,
         turn: Turn,
         results: list[Result],
-        locked: dict[UUID, datetime | None],
+        locked: dict[UUID, store.Locked],
         at_most: int | None,
     ) -> list[UUID]:
         """Read again what was forgotten, and lock it; return the runs that were taken away."""
-        if not self._runs and not self._has_forgotten:
+        if not self.are_to_be_compared:
             return []
         owned = store.owned_executions(self.driver_id)
         forgotten = [run_id for run_id in owned if run_id not in self._runs]
@@ -142,7 +153,7 @@ class Holdings:
         if adopted := forgotten[:at_most]:
             rows = store.reload_executions(self.driver_id, adopted)
             self._adopt(turn, rows, self.in_flight)
-            locked |= dict.fromkeys(adopted)
+            locked |= {row.id: store.Locked(is_paused=row.is_paused) for row in rows}
         self._has_forgotten = len(adopted) < len(forgotten)
         return [run_id for run_id in self._runs if run_id not in owned]
 
@@ -156,14 +167,15 @@ class Holdings:
                     turn.refuse(run, result)
 
     def _claim(self, turn: Turn, drivers: int, at_most: int) -> bool:
+        """Take a share of what is runnable; return whether it is worth coming back for more."""
         room = min(settings.MGX_DRIVER_CAPACITY - len(self._runs), at_most)
         if room <= 0:
             return False
-        claimed = store.claim_executions(
+        claimed, are_others_left = store.claim_executions(
             self.driver_id, at_most=room, drivers=drivers, now=turn.now
         )
         self._adopt(turn, claimed, ())
-        return bool(claimed)
+        return are_others_left
 
     def _adopt(self, turn: Turn, claimed: list[store.Claimed], known: Collection[Attempt]) -> None:
         """Make runs of claimed rows; an attempt that is ``known`` here goes on."""
@@ -186,8 +198,11 @@ class Holdings:
                 due.add(run_id)
         return due
 
-    def _settle(self, turn: Turn, gone: list[UUID], *, has_claimed: bool) -> AfterCommit:
-        """Bring the copies up to date with the transaction that has just committed."""
+    def _settle(self, turn: Turn, gone: list[UUID]) -> tuple[list[StepContext], list[UUID]]:
+        """Bring the copies up to date with the transaction that has just committed.
+
+        Return the bodies to start, and the executions whose bodies are to stop.
+        """
         stopped = list(gone)
         for run_id in turn.left:
             if self._runs[run_id].running:
@@ -197,12 +212,13 @@ class Holdings:
         if stopped:
             lost = set(stopped)
             self.in_flight = {a for a in self.in_flight if a[0] not in lost}
+        self.in_flight.difference_update(turn.stopped)
         start = []
         for run, context in turn.bodies:
             if run.id in self._runs:
-                self.in_flight.add((run.id, context.step.name, context.attempt))
+                self.in_flight.add((run.id, context.step_execution_id, context.attempt))
                 start.append(context)
         for run in turn.touched:
             if run.id in self._runs and (look := run.next_look()):
                 heapq.heappush(self._looks, (look, run.id))
-        return AfterCommit(start=start, cancel=stopped, now=turn.now, has_claimed=has_claimed)
+        return start, stopped

@@ -11,6 +11,7 @@ import os
 import socket
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -42,24 +43,35 @@ def register() -> UUID:
     ).id
 
 
-def hold(driver_id: UUID, lock: Query) -> tuple[datetime, Rows]:
+class Held(NamedTuple):
+    """What a turn begins with: the database's time, the rows that were locked, and whether any
+    workspace limits what runs at once."""
+
+    now: datetime
+    rows: Rows
+    is_limited: bool
+
+
+def hold(driver_id: UUID, lock: Query) -> Held:
     """Lock the driver's row for the rest of the transaction, then the rows of the query ``lock``.
 
-    Return the database's time, and (id, wake_at) of each row that ``lock`` found. Raises Fenced
-    if the driver has lost what it holds.
+    The rows are (id, wake_at, is_paused) of what ``lock`` found. Raises Fenced if the driver has
+    lost what it holds.
     """
     sql, parameters = lock
     rows = select(
         f"WITH driver AS (SELECT fenced_at FROM {_TABLE} WHERE id = %s FOR SHARE),"
         f" locked AS ({sql})"
-        f" SELECT driver.fenced_at, {now_sql()}, locked.id, locked.wake_at"
+        f" SELECT driver.fenced_at, {now_sql()}, EXISTS (SELECT 1 FROM workflows_queuelimit),"
+        " locked.id, locked.wake_at,"
+        " locked.is_paused"
         " FROM driver LEFT JOIN locked ON true",
         driver_id, *parameters,
     )  # fmt: skip
     if not rows or rows[0][0] is not None:
         raise Fenced
     now = as_moment(rows[0][1]) or database_now()
-    return now, [row[2:] for row in rows if row[2] is not None]
+    return Held(now, [row[3:] for row in rows if row[3] is not None], bool(rows[0][2]))
 
 
 def heartbeat(driver_id: UUID) -> None:

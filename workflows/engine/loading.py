@@ -8,13 +8,15 @@ from typing import Any
 from uuid import UUID
 
 from workflows.core.compiled import compile_definition
-from workflows.core.definition import Limits, parse_definition
+from workflows.core.definition import read_fields
 from workflows.core.errors import DefinitionError
 from workflows.core.planner import Progress
-from workflows.core.states import ExecutionStatus, StepStatus
+from workflows.core.states import ExecutionStatus
 from workflows.engine import store
+from workflows.engine.blocks import is_open_block, restore_blocks
+from workflows.engine.frames import Frame
 from workflows.engine.run import Plan, Run
-from workflows.models import User, WorkflowVersion
+from workflows.models import WorkflowVersion
 
 logger = logging.getLogger("workflows.engine")
 
@@ -36,10 +38,7 @@ class Loader:
         claimed = [c for c in claimed if c.version_id in plans]
         if not claimed:
             return []
-        names = self._names({c.started_by_id for c in claimed if c.started_by_id})
-        runs = {
-            c.id: _run(c, *plans[c.version_id], names.get(c.started_by_id, "")) for c in claimed
-        }
+        runs = {c.id: _run(c, *plans[c.version_id]) for c in claimed}
         begun = {c.id: runs[c.id] for c in claimed if c.started_at}
         if begun:
             store.load_steps(begun)
@@ -47,27 +46,22 @@ class Loader:
         return list(runs.values())
 
     def _restore(self, runs: dict[UUID, Run]) -> None:
+        needed = {}
+        begun = []
         for run in runs.values():
-            for name, record in run.records.items():
-                step = run.plan.compiled.steps[name].step
-                run.progress.record(
-                    name,
-                    record.status,
-                    skip_reason=record.skip_reason,
-                    is_tolerated=step.config.continue_on_error,
-                )
-                if record.status is StepStatus.WAITING:
-                    run.waiting.add(name)
-                elif record.status is StepStatus.RETRYING and record.due_at:
-                    run.retrying[name] = record.due_at
-        needed = {
-            run.records[name].id: (run, name)
-            for run in runs.values()
-            for name in run.needed_outputs()
-        }
-        for step_id, text in store.load_outputs(list(needed)).items():
-            run, name = needed[step_id]
-            run.outputs[name] = json.loads(text)
+            run.attach(run.top)
+            needed.update({record.id: record for record in run.needed_outputs()})
+            begun += [r.id for r in run.records.values() if is_open_block(r)]
+        for step_id, text in store.load_data(list(needed), "output_data").items():
+            record = needed[step_id]
+            if record.frame is not None:
+                record.frame.outputs[record.step] = json.loads(text)
+            else:
+                record.output = json.loads(text)
+        if begun:
+            inputs = store.load_data(begun, "input_data")
+            for run in runs.values():
+                restore_blocks(run, inputs)
 
     def _find_plans(self, version_ids: set[UUID]) -> dict[UUID, tuple[str, Plan]]:
         missing = version_ids - self._plans.keys()
@@ -75,9 +69,8 @@ class Loader:
             versions = WorkflowVersion.objects.filter(id__in=missing).select_related("workflow")
             for version in versions:
                 # Whatever the limits are now, they held when the version was published.
-                limits = Limits(steps=len(version.definition["steps"]))
                 try:
-                    compiled = compile_definition(parse_definition(version.definition, limits))
+                    compiled = compile_definition(read_fields(version.definition))
                 except DefinitionError:
                     logger.exception("%s cannot run here", version)
                     continue
@@ -90,16 +83,12 @@ class Loader:
             self._plans.popitem(last=False)
         return found
 
-    def _names(self, user_ids: set[int]) -> dict[int | None, str]:
-        if not user_ids:
-            return {}
-        return dict(User.objects.filter(id__in=user_ids).values_list("id", "username"))
 
-
-def _run(claimed: store.Claimed, workflow_name: str, plan: Plan, started_by: str) -> Run:
+def _run(claimed: store.Claimed, workflow_name: str, plan: Plan) -> Run:
     definition = plan.compiled.definition
     variables: dict[str, Any] = {v.name: v.default_value for v in definition.variables}
-    return Run(
+    is_fail_fast = definition.config.fail_fast
+    run = Run(
         id=claimed.id,
         workspace_id=claimed.workspace_id,
         project_id=claimed.project_id,
@@ -107,7 +96,7 @@ def _run(claimed: store.Claimed, workflow_name: str, plan: Plan, started_by: str
         workflow_name=workflow_name,
         number=claimed.number,
         started_by_id=claimed.started_by_id,
-        started_by=started_by,
+        started_by=claimed.started_by or "",
         status=ExecutionStatus(claimed.status),
         variables=variables | json.loads(claimed.input_variables),
         timeout_seconds=claimed.timeout_seconds,
@@ -115,7 +104,10 @@ def _run(claimed: store.Claimed, workflow_name: str, plan: Plan, started_by: str
         active_since=claimed.active_since,
         started_at=claimed.started_at,
         plan=plan,
-        progress=Progress(
-            plan.compiled.graph, plan.rules, is_fail_fast=definition.config.fail_fast
-        ),
+        top=Frame("", "", Progress(plan.compiled.graph, plan.rules, is_fail_fast=is_fail_fast)),
+        is_paused=claimed.is_paused,
+        parent_step_id=claimed.parent_step_id,
+        depth=claimed.depth,
     )
+    run.stir(run.top)
+    return run

@@ -1,6 +1,7 @@
 """What the engine says happened: the events of a turn, in words for people."""
 
 from collections.abc import Iterable
+from uuid import UUID
 
 from workflows.core.states import ExecutionStatus, StepStatus
 from workflows.engine.run import Run, StepRecord
@@ -46,6 +47,8 @@ class Reporter:
             data["error_code"] = record.error_code
         if record.skip_reason:
             data["skip_reason"] = record.skip_reason
+        if record.is_fallback:
+            data["is_fallback"] = True
         message = words.format(
             name=record.name,
             error=record.error_message,
@@ -64,11 +67,12 @@ class Reporter:
         message = f"{record.name} failed and is tried again: {record.error_message}"
         self._step(EventType.STEP_RETRYING, run, record, data, message)
 
-    def refused(self, run: Run, step_name: str, attempt: int) -> None:
-        record = run.records[step_name]
-        data: dict[str, object] = {"step": step_name, "attempt": attempt}
-        message = f"A late result of {step_name}, attempt {attempt}, was refused"
+    def refused(self, run: Run, record: StepRecord, attempt: int, step_id: UUID) -> None:
+        """``step_id``: the revision of the step whose attempt it was."""
+        data: dict[str, object] = {"step": record.name, "attempt": attempt}
+        message = f"A late result of {record.name}, attempt {attempt}, was refused"
         self._step(EventType.STEP_RESULT_REFUSED, run, record, data, message)
+        self.events[-1].workflow_step_id = step_id
 
     def run_ended(self, run: Run, release: Release) -> None:
         event_type, words = _RUN_ENDED[run.status]

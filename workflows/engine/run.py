@@ -4,6 +4,8 @@ It is a copy of rows that nobody else writes while the driver owns the execution
 transaction fails it is thrown away and read again.
 """
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,21 +13,30 @@ from uuid import UUID
 
 from workflows.core.compiled import CompiledDefinition
 from workflows.core.ids import step_execution_id
-from workflows.core.planner import Progress
 from workflows.core.retry import RetryPolicy
-from workflows.core.scope import Scope
+from workflows.core.scope import ABSENT, Scope
 from workflows.core.states import TERMINAL_STEP_STATUSES, ExecutionStatus, StepStatus
+from workflows.core.steps import AnyBlock, AnyStep, fallback_step
 from workflows.dialects import RawJson
+from workflows.engine.frames import BlockState, Frame
 from workflows.handlers import StepContext
+
+#: An attempt: execution, step in its revision, number.
+Attempt = tuple[UUID, UUID, int]
 
 
 @dataclass(slots=True)
 class StepRecord:
-    """A row of ``WorkflowStepExecution``, once it ``is_stored``; JSON columns are text."""
+    """A row of ``WorkflowStepExecution``, once it ``is_stored``; JSON columns are text.
+
+    ``frame`` is what it stands in, and ``step`` its name there, which is that in the definition.
+    ``output``: what was read of it before it had a frame.
+    """
 
     id: UUID
     name: str
     step_type: str
+    parent: str = ""
     revision: int = 1
     status: StepStatus = StepStatus.PENDING
     attempts: int = 0
@@ -36,10 +47,20 @@ class StepRecord:
     error_message: str = ""
     skip_reason: str = ""
     agent_instance_id: UUID | None = None
+    is_fallback: bool = False
     due_at: datetime | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
     is_stored: bool = False
+    frame: Frame | None = None
+    step: str = ""
+    output: Any = ABSENT
+
+    @property
+    def place(self) -> Frame:
+        """The frame of a record that is attached to one."""
+        assert self.frame is not None
+        return self.frame
 
 
 @dataclass(slots=True)
@@ -47,7 +68,8 @@ class Plan:
     """A published version, ready to run: read once a process, shared by its runs.
 
     ``needs``: the steps whose outputs a step refers to; ``kept``: those that any step refers to,
-    or that are the result of the run.
+    or that are the result of the run or of a block. ``fallbacks``: what runs in a step's place
+    once its attempts are used up. ``loops``: how many blocks around a step run in rounds.
     """
 
     compiled: CompiledDefinition
@@ -55,26 +77,27 @@ class Plan:
     policies: dict[str, RetryPolicy]
     needs: dict[str, frozenset[str]]
     kept: frozenset[str]
+    fallbacks: dict[str, AnyStep]
+    loops: dict[str, int]
 
     @classmethod
     def of(cls, compiled: CompiledDefinition) -> "Plan":
         """Derive from a definition what the engine asks at every step."""
-        definition = compiled.definition
+        steps = [compiled_step.step for compiled_step in compiled.steps.values()]
         needs = {
             # People are shown what the steps before the gate made, where nothing else is named.
             s.name: frozenset(s.depends_on_steps).union(compiled.steps[s.name].needs)
             if s.step_type == "approval" and not s.config.inputs
             else compiled.steps[s.name].needs
-            for s in definition.steps
+            for s in steps
         }
+        nested = (name for name, block in compiled.blocks.items() if block)
         return cls(
             compiled=compiled,
-            rules={
-                s.name: s.trigger_rule for s in definition.steps if s.trigger_rule != "all_success"
-            },
+            rules={s.name: s.trigger_rule for s in steps if s.trigger_rule != "all_success"},
             policies={
                 s.name: RetryPolicy(
-                    max_retries=definition.retries_of(s),
+                    max_retries=compiled.definition.retries_of(s),
                     backoff=s.config.retry.backoff,
                     initial_seconds=s.config.retry.initial_seconds,
                     max_seconds=s.config.retry.max_seconds,
@@ -82,20 +105,46 @@ class Plan:
                     retry_on=frozenset(s.config.retry.retry_on),
                     no_retry_on=frozenset(s.config.retry.no_retry_on),
                 )
-                for s in definition.steps
+                for s in steps
             },
             needs=needs,
-            kept=frozenset(compiled.graph.leaves).union(*needs.values()),
+            kept=frozenset(compiled.graph.leaves).union(nested, *needs.values()),
+            fallbacks={s.name: other for s in steps if (other := fallback_step(s))},
+            loops={s.name: _loops_around(compiled, s.name) for s in steps},
         )
+
+    def place_of(self, row_name: str) -> tuple[str, str]:
+        """Return a step's name in the definition, and what stands behind it in a row's name."""
+        name, suffix = row_name, ""
+        while self.loops.get(name) != suffix.count("["):
+            match = _NUMBER.search(name)
+            if match is None:
+                raise KeyError(row_name)
+            name, suffix = name[: match.start()], match[0] + suffix
+        return name, suffix
+
+
+_NUMBER = re.compile(r"\[\d+\]$")
+
+
+def _loops_around(compiled: CompiledDefinition, name: str) -> int:
+    count = 0
+    while name := compiled.blocks[name]:
+        block = compiled.steps[name].step
+        assert isinstance(block, AnyBlock)
+        count += block.config.is_loop
+    return count
 
 
 @dataclass(slots=True)
 class Run:
     """One execution in the hands of this driver.
 
-    ``ended`` collects the steps that ended since the planner was last asked; None means that it
-    has to look at all of them. ``running`` counts the bodies that have not reported back.
-    ``deferred`` are steps that wait their turn for an agent, with when to ask again.
+    ``top`` are the steps at the top; ``blocks`` those blocks that have begun and not ended, by the
+    names of their rows; ``stirred`` the frames that the planner has to look at. ``running`` counts
+    the bodies that have not reported back. ``deferred`` are steps that wait their turn for an
+    agent, with when to ask again; ``due`` the gates that want to be asked at a moment;
+    ``block_ends`` the blocks whose time will be up.
     """
 
     id: UUID
@@ -113,33 +162,96 @@ class Run:
     active_since: datetime | None
     started_at: datetime | None
     plan: Plan
-    progress: Progress
+    top: Frame
+    is_paused: bool = False
+    parent_step_id: UUID | None = None
+    depth: int = 0
     records: dict[str, StepRecord] = field(default_factory=dict)
-    outputs: dict[str, Any] = field(default_factory=dict)
-    ended: list[str] | None = None
+    blocks: dict[str, BlockState] = field(default_factory=dict)
+    stirred: dict[int, Frame] = field(default_factory=dict)
     running: int = 0
     waiting: set[str] = field(default_factory=set)
     retrying: dict[str, datetime] = field(default_factory=dict)
     deferred: dict[str, datetime] = field(default_factory=dict)
+    due: dict[str, datetime] = field(default_factory=dict)
+    block_ends: dict[str, datetime] = field(default_factory=dict)
 
-    def record(self, name: str) -> StepRecord:
-        """Return the step's record, a fresh one if it has not moved yet."""
+    def record(self, frame: Frame, step: str) -> StepRecord:
+        """Return the record of a step in a frame, a fresh one if it has not moved yet."""
+        name = step + frame.suffix
         known = self.records.get(name)
         if known is None:
             known = self.records[name] = StepRecord(
                 id=step_execution_id(self.id, name, 1),
                 name=name,
-                step_type=self.plan.compiled.steps[name].step.step_type,
+                step_type=self.plan.compiled.steps[step].step.step_type,
+                parent=frame.owner,
             )
+        known.frame, known.step = frame, step
         return known
 
-    def scope(self, record: StepRecord) -> Scope:
-        """Return what the references of a step see."""
+    def attach(self, frame: Frame) -> None:
+        """Put the records into a frame that belong to its steps, with what they came to."""
+        for step in frame.progress.graph.order:
+            record = self.records.get(step + frame.suffix)
+            if record is None:
+                continue
+            record.frame, record.step = frame, step
+            if record.status is StepStatus.PENDING:
+                continue
+            config = self.plan.compiled.steps[step].step.config
+            frame.progress.record(
+                step,
+                record.status,
+                skip_reason=record.skip_reason,
+                is_tolerated=config.continue_on_error,
+            )
+            if record.output is not ABSENT:
+                frame.outputs[step] = record.output
+                record.output = ABSENT
+            if record.status is StepStatus.WAITING:
+                self.waiting.add(record.name)
+                if record.due_at:
+                    self.due[record.name] = record.due_at
+            elif record.status is StepStatus.RETRYING and record.due_at:
+                self.retrying[record.name] = record.due_at
+
+    def add_block(self, block: BlockState) -> None:
+        """Take in a block that has begun."""
+        self.blocks[block.record.name] = block
+        if block.deadline:
+            self.block_ends[block.record.name] = block.deadline
+
+    def drop_block(self, name: str) -> BlockState | None:
+        """Forget a block that is over; return it, if ``name`` was one."""
+        self.block_ends.pop(name, None)
+        return self.blocks.pop(name, None)
+
+    def stir(self, frame: Frame) -> None:
+        """Have the planner look at a frame."""
+        self.stirred[id(frame)] = frame
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the frames whose steps may still move, the top first."""
+        yield self.top
+        for block in self.blocks.values():
+            yield from block.frames.values()
+
+    def step_of(self, record: StepRecord) -> AnyStep:
+        """Return what a record runs: its own step, or its fallback."""
+        if record.is_fallback and record.step in self.plan.fallbacks:
+            return self.plan.fallbacks[record.step]
+        return self.plan.compiled.steps[record.step].step
+
+    def scope(self, frame: Frame, revision: int = 1) -> Scope:
+        """Return what the references of the steps of a frame see."""
         return Scope(
             variables=self.variables,
-            steps=self.outputs,
+            steps=frame.visible,
             execution={"id": str(self.id), "started_by": self.started_by},
-            revision={"number": record.revision, "feedback": ""},
+            revision={"number": revision, "feedback": ""},
+            item=frame.item,
+            index=frame.index,
         )
 
     def context(self, record: StepRecord, inputs: dict[str, Any]) -> StepContext:
@@ -153,29 +265,42 @@ class Run:
             workflow_name=self.workflow_name,
             run_number=self.number,
             started_by_id=self.started_by_id,
-            step=self.plan.compiled.steps[record.name].step,
+            name=record.name,
+            step=self.step_of(record),
             attempt=record.attempts,
             revision=record.revision,
             inputs=inputs,
+            depth=self.depth,
         )
 
-    def needed_outputs(self) -> list[str]:
+    def needed_outputs(self) -> list[StepRecord]:
         """Return the completed steps whose outputs somebody may still ask for."""
-        statuses = self.progress.statuses
-        needed = set(self.plan.compiled.graph.leaves)
+        compiled = self.plan.compiled
+        needed = set(compiled.graph.leaves)
         for name, names in self.plan.needs.items():
-            if statuses.get(name) not in _HAS_ITS_INPUT:
+            # Inside a block a step may begin once more, in another round.
+            is_done = not compiled.blocks[name] and self.top.progress.statuses.get(name)
+            if is_done not in _HAS_ITS_INPUT:
                 needed |= names
-        return [name for name in needed if statuses.get(name) is StepStatus.COMPLETED]
+        ended = {r.name for r in self.records.values() if r.status in TERMINAL_STEP_STATUSES}
+        return [
+            record
+            for record in self.records.values()
+            if record.status is StepStatus.COMPLETED
+            and (record.parent not in ended if record.parent else record.name in needed)
+        ]
 
     def ready_since(self, name: str) -> datetime:
         """Return when a step that has not begun its next attempt could have."""
         record = self.records[name]
-        before = (self.records.get(n) for n in self.plan.compiled.graph.predecessors[name])
-        ends = [r.completed_at for r in before if r and r.completed_at]
-        since = record.due_at or max(ends, default=self.started_at)
-        assert since is not None
-        return since
+        suffix = record.place.suffix
+        before = (
+            self.records.get(n + suffix)
+            for n in record.place.progress.graph.predecessors[record.step]
+        )
+        ends = [r.completed_at for r in before if r]
+        moments = (moment for moment in (self.started_at, record.due_at, *ends) if moment)
+        return max(moments)
 
     def deadline(self) -> datetime | None:
         """Return when the execution's own time is up; None while its clock stands still."""
@@ -185,7 +310,10 @@ class Run:
 
     def next_look(self) -> datetime | None:
         """Return when the run wants to be looked at even if nothing happens."""
-        moments = [*self.retrying.values(), *self.deferred.values()]
+        if self.is_paused:
+            return None
+        moments = [*self.retrying.values(), *self.deferred.values(), *self.due.values()]
+        moments += self.block_ends.values()
         if deadline := self.deadline():
             moments.append(deadline)
         return min(moments, default=None)

@@ -32,7 +32,9 @@ class RunMoves:
         """Say where a run stands after its steps have moved, and leave it if it only waits."""
         if run.id in self.left:
             return
-        if not run.progress.unfinished:
+        if run.is_paused:
+            self._pause(run)
+        elif run.top.is_over:
             self._finish(run)
         elif run.is_idle and is_draining:
             self.hand_back(run)
@@ -44,15 +46,22 @@ class RunMoves:
             self._set_clock(run)
             self._become(run, ExecutionStatus.RUNNING)
 
+    def _pause(self, run: Run) -> None:
+        """Let the run stand still; what is running may still report back."""
+        self._stop_clock(run)
+        if run.is_idle:
+            self.left[run.id] = Release()
+        self._become(run, ExecutionStatus.PAUSED)
+
     def _finish(self, run: Run) -> None:
-        leaves = run.plan.compiled.graph.leaves
-        output = {name: run.outputs[name] for name in leaves if name in run.outputs}
+        outputs = run.top.outputs
+        output = {n: outputs[n] for n in run.plan.compiled.graph.leaves if n in outputs}
         release = Release(completed_at=self._now)
         try:
             release.output = dump_result(output)
         except UnstorableError as error:
             release.error_code, release.error_message = error.code, str(error)
-        if failures := run.progress.failures:
+        if failures := run.top.progress.failures:
             first = run.records[failures[0]]
             release.error_code = first.error_code or "step_failed"
             release.error_message = f"{first.name}: {first.error_message}"
@@ -64,7 +73,7 @@ class RunMoves:
         """End a run whose own time is up, whatever its steps are doing."""
         for record in run.records.values():
             if record.completed_at is None:
-                self._steps.settle_later(record, None)
+                self._steps.settle_later(run, record, None)
                 record.completed_at = self._now
                 record.status = StepStatus.CANCELLED
                 self._steps.written[record.id] = (run.id, record)
@@ -77,9 +86,7 @@ class RunMoves:
         self._leave(run, ExecutionStatus.TIMEOUT, release)
 
     def _leave(self, run: Run, status: ExecutionStatus, release: Release) -> None:
-        if run.active_since is not None:
-            run.active_seconds += (self._now - run.active_since).total_seconds()
-            run.active_since = None
+        self._stop_clock(run)
         self._become(run, status)
         self.left[run.id] = release
         self._report.run_ended(run, release)
@@ -88,7 +95,11 @@ class RunMoves:
         """Let the run's time pass, unless only people are awaited."""
         if not run.waits_only_for_people:
             run.active_since = run.active_since or self._now
-        elif run.active_since is not None:
+        else:
+            self._stop_clock(run)
+
+    def _stop_clock(self, run: Run) -> None:
+        if run.active_since is not None:
             run.active_seconds += (self._now - run.active_since).total_seconds()
             run.active_since = None
 
@@ -102,8 +113,8 @@ class RunMoves:
     def hand_back(self, run: Run) -> None:
         """Give a run up in the middle: its running attempts go to another driver, uncharged."""
         for record in run.records.values():
-            if record.status is StepStatus.RUNNING:
-                self._steps.settle_later(record, None)
+            if record.status is StepStatus.RUNNING and record.name not in run.blocks:
+                self._steps.settle_later(run, record, None)
                 record.attempts -= 1
                 self._steps.move(run, record, StepStatus.RETRYING)
                 record.due_at = self._now

@@ -13,6 +13,7 @@ from django.conf import settings
 from workflows.core.outcomes import Completed, Failed, Outcome, Skipped, Waiting
 from workflows.core.states import SkipReason, StepStatus
 from workflows.dialects import RawJson
+from workflows.engine.frames import Frame
 from workflows.engine.inputs import dump_json
 from workflows.engine.reports import Reporter
 from workflows.engine.run import Run, StepRecord
@@ -32,15 +33,11 @@ class StepMoves:
 
     def apply(self, run: Run, record: StepRecord, outcome: Outcome) -> None:
         """Carry out what an attempt or a gate came to."""
-        self.settle_later(record, outcome)
-        run.waiting.discard(record.name)
+        self.settle_later(run, record, outcome)
         match outcome:
             case Completed():
-                record.output_data = RawJson(outcome.text or dump_json(outcome.output))
                 record.error_code = record.error_message = ""
-                if record.name in run.plan.kept:
-                    run.outputs[record.name] = outcome.output
-                self._end(run, record, StepStatus.COMPLETED)
+                self._complete(run, record, outcome.output, outcome.text)
             case Skipped():
                 self.skip(run, record, outcome.reason)
             case Failed():
@@ -48,11 +45,22 @@ class StepMoves:
             case Waiting():
                 self.move(run, record, StepStatus.WAITING)
 
+    def _complete(
+        self, run: Run, record: StepRecord, output: object, text: str | None = None
+    ) -> None:
+        record.output_data = RawJson(text or dump_json(output))
+        if record.step in run.plan.kept:
+            record.place.outputs[record.step] = output
+        self._end(run, record, StepStatus.COMPLETED)
+
     def _fail(self, run: Run, record: StepRecord, failure: Failed) -> None:
         record.error_code = failure.code
         record.error_message = failure.message
-        policy = run.plan.policies[record.name]
+        policy = run.plan.policies[record.step]
         charged = record.attempts - record.crashes
+        if record.is_fallback:
+            self._end(run, record, StepStatus.TIMEOUT if failure.is_timeout else StepStatus.FAILED)
+            return
         if not failure.is_final and policy.allows(charged, failure.code):
             delay = policy.delay(max(charged, 1), _jitter)
             record.due_at = self._now + timedelta(seconds=delay)
@@ -60,12 +68,27 @@ class StepMoves:
             self.move(run, record, StepStatus.RETRYING)
             self._report.retrying(run, record, delay)
             return
-        self._end(run, record, StepStatus.TIMEOUT if failure.is_timeout else StepStatus.FAILED)
+        if not self._fall_back(run, record):
+            self._end(run, record, StepStatus.TIMEOUT if failure.is_timeout else StepStatus.FAILED)
+
+    def _fall_back(self, run: Run, record: StepRecord) -> bool:
+        """Let the step's fallback take its place, if it has one; the error stays to be read."""
+        fallback = run.plan.compiled.steps[record.step].step.config.fallback
+        if fallback is None:
+            return False
+        record.is_fallback = True
+        if record.step not in run.plan.fallbacks:
+            self._complete(run, record, fallback.output)
+            return True
+        record.due_at = run.retrying[record.name] = self._now
+        self.move(run, record, StepStatus.RETRYING)
+        self._report.retrying(run, record, 0)
+        return True
 
     def lose(self, run: Run, record: StepRecord) -> None:
         """The worker of a running attempt died: try again, but not for ever."""
         record.crashes += 1
-        self.settle_later(record, None)
+        self.settle_later(run, record, None)
         record.error_code = "worker_lost"
         record.error_message = f"The worker died during attempt {record.attempts}"
         if record.crashes >= settings.MGX_MAX_CRASHES:
@@ -84,34 +107,65 @@ class StepMoves:
     def _end(self, run: Run, record: StepRecord, status: StepStatus) -> None:
         record.completed_at = self._now
         record.due_at = None
-        is_tolerated = run.plan.compiled.steps[record.name].step.config.continue_on_error
+        is_tolerated = run.plan.compiled.steps[record.step].step.config.continue_on_error
         self.move(run, record, status, is_tolerated=is_tolerated)
-        if run.ended is not None:
-            run.ended.append(record.name)
+        frame = record.place
+        if frame.ended is not None:
+            frame.ended.append(record.step)
+        run.stir(frame)
+        if frame.progress.is_fail_fast and frame.progress.failures:
+            self._halt(run, frame)
         self._report.ended(run, record)
+
+    def _halt(self, run: Run, frame: Frame) -> None:
+        """Let nothing new start in the run, or within the block that tolerates the failure."""
+        limit = frame
+        while limit.around is not None:
+            block = run.blocks[limit.owner]
+            if block.step.config.continue_on_error:
+                break
+            limit = limit.around
+        for other in run.frames():
+            inside: Frame | None = other
+            while inside is not None and inside is not limit:
+                inside = inside.around
+            if inside is not None:
+                other.progress.is_halted = True
+                run.stir(other)
+
+    def stop(self, run: Run, record: StepRecord) -> None:
+        """Cancel a step whose block is over."""
+        self.settle_later(run, record, None)
+        record.completed_at = self._now
+        record.due_at = None
+        self.move(run, record, StepStatus.CANCELLED)
 
     def move(
         self, run: Run, record: StepRecord, status: StepStatus, *, is_tolerated: bool = False
     ) -> None:
         """Set a step's status; ``is_tolerated``: the run goes on if it failed."""
         record.status = status
-        run.progress.record(
-            record.name, status, skip_reason=record.skip_reason, is_tolerated=is_tolerated
+        record.place.progress.record(
+            record.step, status, skip_reason=record.skip_reason, is_tolerated=is_tolerated
         )
         if status is StepStatus.WAITING:
             run.waiting.add(record.name)
+        else:
+            run.waiting.discard(record.name)
+            run.due.pop(record.name, None)
         self.written[record.id] = (run.id, record)
 
-    def settle_later(self, record: StepRecord, outcome: Outcome | None) -> None:
+    def settle_later(self, run: Run, record: StepRecord, outcome: Outcome | None) -> None:
         """Note that a running attempt is over; None: it was abandoned."""
-        handler = plugs()[record.step_type].reserving
-        if handler and record.status is StepStatus.RUNNING:
-            self._to_settle.setdefault(handler, []).append((record.id, record.attempts, outcome))
+        if record.status is StepStatus.RUNNING:
+            self.abandon(run, record, record.attempts, outcome)
 
-    def abandon(self, record: StepRecord, attempt: int) -> None:
-        """Note that nobody will hear of an attempt any more, whatever its step is doing."""
-        if handler := plugs()[record.step_type].reserving:
-            self._to_settle.setdefault(handler, []).append((record.id, attempt, None))
+    def abandon(
+        self, run: Run, record: StepRecord, attempt: int, outcome: Outcome | None = None
+    ) -> None:
+        """Note that an attempt is over, whatever its step is doing."""
+        if handler := plugs()[run.step_of(record).step_type].reserving:
+            self._to_settle.setdefault(handler, []).append((record.id, attempt, outcome))
 
     def settle(self) -> None:
         """Let handlers take back what attempts held that are over."""

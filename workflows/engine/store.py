@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
+from typing import NamedTuple
 from uuid import UUID
 
 from workflows.bulk import (
@@ -25,6 +26,7 @@ STEP_COLUMNS = (
     Column("id", "uuid"),
     Column("execution_id", "uuid"),
     Column("name", "text"),
+    Column("parent", "text"),
     Column("step_type", "text"),
     Column("revision", "bigint"),
     Column("status", "text"),
@@ -36,11 +38,12 @@ STEP_COLUMNS = (
     Column("error_message", "text"),
     Column("skip_reason", "text"),
     Column("agent_instance_id", "uuid"),
+    Column("is_fallback", "boolean"),
     Column("due_at", "timestamptz"),
     Column("started_at", "timestamptz"),
     Column("completed_at", "timestamptz"),
 )
-_CHANGING = STEP_COLUMNS[:1] + STEP_COLUMNS[5:]
+_CHANGING = STEP_COLUMNS[:1] + STEP_COLUMNS[6:]
 _new_fields = attrgetter(*(c.name for c in STEP_COLUMNS[2:]))
 _changed_fields = attrgetter(*(c.name for c in _CHANGING))
 
@@ -72,41 +75,48 @@ class Claimed:
     version_id: UUID
     number: int
     started_by_id: int | None
+    started_by: str | None
     status: str
     input_variables: str
     timeout_seconds: int
     active_seconds: float
     active_since: datetime | None
     started_at: datetime | None
+    is_paused: bool
+    parent_step_id: UUID | None
+    depth: int
 
 
 _CLAIMED = (
-    "id, workspace_id, project_id, workflow_id, version_id, number, started_by_id, status,"
-    " input_variables, timeout_seconds, active_seconds, active_since, started_at"
-)
-_FAIR_SHARE = (
-    "SELECT (count(*) + %s - 1) / %s FROM (SELECT 1 FROM workflows_workflowexecution"
-    " WHERE driver_id IS NULL AND wake_at <= %s LIMIT %s) AS runnable"
+    "id, workspace_id, project_id, workflow_id, version_id, number, started_by_id,"
+    " (SELECT u.username FROM workflows_user u WHERE u.id = started_by_id), status,"
+    " input_variables, timeout_seconds, active_seconds, active_since, started_at,"
+    " is_paused, parent_step_id, depth"
 )
 
 
 def claim_executions(
     driver_id: UUID, *, at_most: int, drivers: int, now: datetime
-) -> list[Claimed]:
+) -> tuple[list[Claimed], bool]:
     """Take this driver's fair share of the runnable executions, those due longest first.
 
     Claimed executions carry the driver's id and a higher fence; nothing else claims them until
-    they are released or the driver is fenced.
+    they are released or the driver is fenced. Return them, and whether others are left.
     """
     rows = select(
-        "UPDATE workflows_workflowexecution"
-        " SET driver_id = %s, fence = fence + 1, wake_at = NULL WHERE id IN ("
+        # SQLite would count again after each row if it were not told to keep the number.
+        "WITH runnable AS MATERIALIZED (SELECT count(*) AS n FROM ("
+        "SELECT 1 FROM workflows_workflowexecution"
+        " WHERE driver_id IS NULL AND wake_at <= %s LIMIT %s) AS due)"
+        " UPDATE workflows_workflowexecution"
+        " SET driver_id = %s, fence = fence + 1, wake_at = NULL FROM runnable WHERE id IN ("
         "SELECT id FROM workflows_workflowexecution"
-        " WHERE driver_id IS NULL AND wake_at <= %s"
-        f" ORDER BY wake_at LIMIT ({_FAIR_SHARE}) FOR UPDATE SKIP LOCKED) RETURNING {_CLAIMED}",
-        driver_id, now, drivers, drivers, now, at_most * drivers,
+        " WHERE driver_id IS NULL AND wake_at <= %s ORDER BY wake_at"
+        " LIMIT (SELECT (n + %s - 1) / %s FROM runnable) FOR UPDATE SKIP LOCKED)"
+        f" RETURNING {_CLAIMED}, (SELECT n FROM runnable)",
+        now, at_most * drivers, driver_id, now, drivers, drivers,
     )  # fmt: skip
-    return [_claimed(row) for row in rows]
+    return [_claimed(row[:-1]) for row in rows], bool(rows) and len(rows) < rows[0][-1]
 
 
 def reload_executions(driver_id: UUID, ids: Sequence[UUID]) -> list[Claimed]:
@@ -137,15 +147,23 @@ def lock_query(driver_id: UUID, ids: Iterable[UUID], *, with_woken: bool = False
     """
     woken = " OR wake_at IS NOT NULL" if with_woken else ""
     sql = (
-        "SELECT id, wake_at FROM workflows_workflowexecution"
+        "SELECT id, wake_at, is_paused FROM workflows_workflowexecution"
         f" WHERE driver_id = %s AND (id = ANY(%s){woken}) ORDER BY id FOR UPDATE"
     )
     return sql, [driver_id, list(ids)]
 
 
-def locked(rows: Rows) -> dict[UUID, datetime | None]:
-    """Return which executions ``lock_query`` locked, and when each asked to be woken."""
-    return {as_uuid(row[0]): as_moment(row[1]) for row in rows}
+class Locked(NamedTuple):
+    """What a driver is told of an execution of its own: when it was asked to look at it, if it
+    was, and whether it is to stand still."""
+
+    wake_at: datetime | None = None
+    is_paused: bool = False
+
+
+def locked(rows: Rows) -> dict[UUID, Locked]:
+    """Return the executions that ``lock_query`` locked."""
+    return {as_uuid(row[0]): Locked(as_moment(row[1]), bool(row[2])) for row in rows}
 
 
 def owned_executions(driver_id: UUID) -> set[UUID]:
@@ -168,6 +186,7 @@ def load_steps(runs: dict[UUID, Run]) -> None:
         record = StepRecord(**values, is_stored=True)
         record.id = as_uuid(record.id)
         record.status = StepStatus(record.status)
+        record.is_fallback = bool(record.is_fallback)
         record.agent_instance_id = (
             as_uuid(record.agent_instance_id) if record.agent_instance_id else None
         )
@@ -177,12 +196,12 @@ def load_steps(runs: dict[UUID, Run]) -> None:
             run.records[record.name] = record
 
 
-def load_outputs(ids: Sequence[UUID]) -> dict[UUID, str]:
-    """Return the outputs of step executions, as JSON text."""
+def load_data(ids: Sequence[UUID], column: str) -> dict[UUID, str]:
+    """Return ``input_data`` or ``output_data`` of step executions, as JSON text."""
     rows = select(
-        "SELECT id, output_data FROM workflows_workflowstepexecution WHERE id = ANY(%s)", list(ids)
+        f"SELECT id, {column} FROM workflows_workflowstepexecution WHERE id = ANY(%s)", list(ids)
     )
-    return {as_uuid(row[0]): row[1] for row in rows}
+    return {as_uuid(row[0]): row[1] for row in rows if row[1] is not None}
 
 
 def write_steps(records: Iterable[tuple[UUID, StepRecord]]) -> None:
@@ -253,6 +272,9 @@ def _claimed(row: tuple[object, ...]) -> Claimed:
     claimed.project_id = as_uuid(claimed.project_id) if claimed.project_id else None
     claimed.workflow_id = as_uuid(claimed.workflow_id)
     claimed.version_id = as_uuid(claimed.version_id)
+    claimed.is_paused = bool(claimed.is_paused)
+    if claimed.parent_step_id:
+        claimed.parent_step_id = as_uuid(claimed.parent_step_id)
     claimed.active_since = as_moment(claimed.active_since)
     claimed.started_at = as_moment(claimed.started_at)
     return claimed

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from django.conf import settings
@@ -23,16 +23,24 @@ class TimerHandler(Protocol):
         ...
 
 
-def next_due(now: datetime) -> datetime | None:
-    """Return when the next timer is due that this installation knows how to fire, or when,
-    after ``now``, the next execution is that nobody holds: one that waits for a retry, say."""
-    rows = select(
-        "SELECT min(due_at) FROM workflows_timer WHERE kind = ANY(%s) UNION ALL"
-        " SELECT min(wake_at) FROM workflows_workflowexecution"
-        " WHERE driver_id IS NULL AND wake_at > %s",
-        list(settings.TIMER_HANDLERS), now,
+class Due(NamedTuple):
+    """What is due when: the next ``timer``; after now, the next ``run`` that nobody holds (one
+    that waits for a retry, say); and whether there are such runs to be claimed now."""
+
+    timer: datetime | None
+    run: datetime | None
+    is_runnable: bool
+
+
+def next_due(now: datetime) -> Due:
+    """Look what is due next, of timers those that this installation knows how to fire."""
+    unheld = "FROM workflows_workflowexecution WHERE driver_id IS NULL AND wake_at"
+    [(timer, run, is_runnable)] = select(
+        "SELECT (SELECT min(due_at) FROM workflows_timer WHERE kind = ANY(%s)),"
+        f" (SELECT min(wake_at) {unheld} > %s), EXISTS (SELECT 1 {unheld} <= %s)",
+        list(settings.TIMER_HANDLERS), now, now,
     )  # fmt: skip
-    return min((moment for row in rows if (moment := as_moment(row[0]))), default=None)
+    return Due(as_moment(timer), as_moment(run), bool(is_runnable))
 
 
 def fire_due(now: datetime, at_most: int) -> list[EventDraft]:

@@ -6,6 +6,7 @@ A hint that is lost costs the time until the next scan, nothing else.
 import asyncio
 import logging
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,6 +17,9 @@ from django.db import connection
 logger = logging.getLogger("workflows.wakeups")
 
 _RECONNECT_SECONDS = 1.0
+#: After a second without a commit SQLite is asked less often: most systems are mostly idle.
+_QUIET_AFTER_SECONDS = 1.0
+_QUIET_POLL_SECONDS = 0.05
 
 
 async def watch(channel: str) -> AsyncIterator[None]:
@@ -58,6 +62,7 @@ async def _poll_data_version() -> AsyncIterator[None]:
         check_same_thread=False,
     )
     version = None
+    changed_at = time.monotonic()
     try:
         while True:
             try:
@@ -66,7 +71,10 @@ async def _poll_data_version() -> AsyncIterator[None]:
                 now = version
             if now != version:
                 version = now
+                changed_at = time.monotonic()
                 yield
-            await asyncio.sleep(settings.MGX_SQLITE_POLL_SECONDS)
+            is_quiet = time.monotonic() - changed_at > _QUIET_AFTER_SECONDS
+            often = settings.MGX_SQLITE_POLL_SECONDS
+            await asyncio.sleep(max(often, _QUIET_POLL_SECONDS) if is_quiet else often)
     finally:
         database.close()

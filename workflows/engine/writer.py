@@ -27,6 +27,7 @@ from workflows.clock import database_now
 from workflows.core.outcomes import Failed
 from workflows.engine import leases, timers
 from workflows.engine.holdings import Holdings
+from workflows.engine.run import Attempt
 from workflows.engine.turn import Result
 from workflows.events import append_events
 from workflows.handlers import StepContext
@@ -36,6 +37,8 @@ logger = logging.getLogger("workflows.engine")
 _RESULTS_A_TURN = 500
 _TIMERS_A_TURN = 500
 _SCAN_SECONDS = 1.0
+#: How often to look for new timers where hint follows hint.
+_TIMER_LOOK_SECONDS = 0.02
 _SWEEP_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 2.0
 #: How many turns are about one execution each after one that failed.
@@ -51,6 +54,8 @@ class LoopSide(Protocol):
 
     def cancel(self, execution_ids: list[UUID]) -> None: ...
 
+    def cancel_attempts(self, attempts: list[Attempt]) -> None: ...
+
 
 class Writer:
     """Takes turns until it is told to stop."""
@@ -62,8 +67,10 @@ class Writer:
         self._stopping = threading.Event()
         self._drain_until = 0.0
         self._has_hint = True
-        self._next_scan = self._next_heartbeat = self._next_sweep = 0.0
+        self._next_scan = self._next_heartbeat = self._next_sweep = self._next_timer_look = 0.0
+        self._may_be_new_timers = True
         self._next_timer: datetime | None = None
+        self._next_run: datetime | None = None
         #: What to add to this process's clock to get the database's.
         self._clock_offset = 0.0
         self._drivers = 1
@@ -115,6 +122,7 @@ class Writer:
         connection.close()
 
     def _register(self) -> None:
+        settle_in()
         leases.forget_old_drivers()
         self._holdings = Holdings(leases.register())
 
@@ -141,9 +149,11 @@ class Writer:
         """Return the seconds until something is due by itself, at least a millisecond."""
         now = time.monotonic()
         pauses = [self._next_scan - now, self._next_heartbeat - now]
+        if self._may_be_new_timers:
+            pauses.append(self._next_timer_look - now)
         if self._stopping.is_set():
             pauses.append(self._drain_until - now)
-        for moment in (self._holdings.next_look, self._next_timer):
+        for moment in (self._holdings.next_look, self._next_timer, self._next_run):
             if moment:
                 pauses.append(moment.timestamp() - self._database_time())
         return max(min(pauses), 0.001)
@@ -157,7 +167,7 @@ class Writer:
     def _do_what_is_due(self) -> None:
         if self._has_lost_bodies:
             self._has_lost_bodies = False
-            told = {(r.execution_id, r.step_name, r.attempt) for r in self._results}
+            told = {result.key for result in self._results}
             self._holdings.in_flight &= told
             self._holdings.forget()
             self._has_hint = True
@@ -174,15 +184,24 @@ class Writer:
         is_inventory = now >= self._next_scan
         if is_inventory:
             self._next_scan = now + _SCAN_SECONDS
-        has_hint = self._has_hint or is_inventory
-        if has_hint:
-            self._has_hint = False
-            self._next_timer = timers.next_due(self._about_now())
-        if self._next_timer and self._next_timer.timestamp() <= self._database_time():
+        if self._is_due(self._next_run):
+            self._next_run = None
+            self._has_hint = True
+        has_hint, self._has_hint = self._has_hint, False
+        is_runnable = False
+        self._may_be_new_timers |= has_hint
+        if is_inventory or (self._may_be_new_timers and now >= self._next_timer_look):
+            self._may_be_new_timers = False
+            self._next_timer_look = now + _TIMER_LOOK_SECONDS
+            self._next_timer, self._next_run, is_runnable = timers.next_due(self._about_now())
+        if self._is_due(self._next_timer):
             self._fire_timers()
-        look = self._holdings.next_look
-        if has_hint or self._results or (look and look.timestamp() <= self._database_time()):
+        has_hint |= is_runnable or (is_inventory and self._holdings.are_to_be_compared)
+        if has_hint or self._results or self._is_due(self._holdings.next_look):
             self._take_turn(has_hint=has_hint, is_inventory=is_inventory)
+
+    def _is_due(self, moment: datetime | None) -> bool:
+        return moment is not None and moment.timestamp() <= self._database_time()
 
     def _fire_timers(self) -> None:
         now = database_now()
@@ -192,14 +211,14 @@ class Writer:
             if _is_outage(error):
                 raise
             logger.exception("A timer cannot be fired now")
-            while (due := timers.next_due(now)) and due <= now:
+            while (due := timers.next_due(now).timer) and due <= now:
                 try:
                     self._fire(now, at_most=1)
                 except Exception as another:
                     if _is_outage(another):
                         raise
                     timers.postpone_first(now)
-        self._next_timer = timers.next_due(self._about_now())
+        self._next_timer, self._next_run, _ = timers.next_due(self._about_now())
         self._has_hint = True
 
     def _fire(self, now: datetime, at_most: int = _TIMERS_A_TURN) -> None:
@@ -231,10 +250,12 @@ class Writer:
             raise
         self._results = rest
         self._careful_turns -= is_careful
-        self._clock_offset = after.now.timestamp() - time.time()
-        self._has_hint |= after.has_claimed or is_careful
+        self._clock_offset = after.clock_offset
+        self._has_hint |= after.may_claim_more or is_careful
         if after.cancel:
             self._loop.cancel(after.cancel)
+        if after.cancel_attempts:
+            self._loop.cancel_attempts(after.cancel_attempts)
         if after.start:
             self._loop.start(after.start)
 

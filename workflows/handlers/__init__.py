@@ -14,8 +14,8 @@ from uuid import UUID
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from workflows.core.definition import AnyStep
 from workflows.core.outcomes import Failed, Outcome
+from workflows.core.steps import AnyStep
 from workflows.events import EventDraft
 
 
@@ -25,7 +25,8 @@ class StepContext:
 
     ``idempotency_key`` is the same for every attempt of the step: send it to whatever must not
     act twice. ``inputs`` are resolved. ``prepared`` is what the handler's own ``prepare``
-    returned for it.
+    returned for it. ``name`` is the step's in this run: ``check[3]`` in round 3 of a block.
+    ``depth``: how many runs are above this one, if it is a sub-workflow's.
     """
 
     step_execution_id: UUID
@@ -36,10 +37,12 @@ class StepContext:
     workflow_name: str
     run_number: int
     started_by_id: int | None
+    name: str
     step: AnyStep
     attempt: int
     revision: int
     inputs: dict[str, Any]
+    depth: int = 0
     prepared: Any = None
 
     @property
@@ -100,11 +103,18 @@ class ReservingHandler(WorkHandler, Protocol):
 
 @dataclass(slots=True)
 class Opening:
-    """A gate to open: the step's context, and its texts with the references put in."""
+    """A gate to open: the step's context, its texts and what else its ``config`` sets for it, all
+    with the references put in.
+
+    ``open`` may say that the gate goes on by itself at ``due_at``, or that it ``failed`` to open.
+    """
 
     context: StepContext
     texts: Mapping[str, str]
     payload: dict[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    due_at: datetime | None = None
+    failed: Failed | None = None
 
 
 @runtime_checkable
@@ -123,11 +133,17 @@ class GateHandler(Protocol):
         """Withdraw what the open gates of these executions still ask."""
         ...
 
+    def withdraw(
+        self, step_execution_ids: Sequence[UUID], now: datetime, actor: str
+    ) -> list[EventDraft]:
+        """Withdraw what these steps still ask, whose runs go on without them."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Plug:
     """A step type's handler by what it is, found out once: a gate, or work, and if so whether it
-    reserves something."""
+    reserves something. The engine carries out some types by itself."""
 
     gate: GateHandler | None
     work: WorkHandler | None
@@ -145,6 +161,8 @@ def plugs() -> dict[str, Plug]:
             work=handler if isinstance(handler, WorkHandler) else None,
             reserving=handler if isinstance(handler, ReservingHandler) else None,
         )
+    for step_type in ("condition", "parallel", "sequential"):
+        found[step_type] = Plug(gate=None, work=None, reserving=None)  # the engine's own
     return found
 
 

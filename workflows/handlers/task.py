@@ -2,19 +2,24 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from contextvars import copy_context
+from functools import cache, partial
 
 from django.conf import settings
 from django.db import close_old_connections
 
-from workflows.core.definition import TaskStep
 from workflows.core.outcomes import Completed, Failed, Outcome
+from workflows.core.steps import TaskStep
 from workflows.handlers import StepContext
-from workflows.tasks import Task, find_task
+from workflows.handlers.isolation import run_isolated
+from workflows.tasks import Task, TaskFailure, find_task
+
+_MAX_MESSAGE = 2_000
 
 
 class TaskHandler:
-    """Calls the task with the step's inputs: an async one on the loop, a sync one in a thread."""
+    """Calls the task with the step's inputs: an async one on the loop, a sync one in a thread, and
+    one that is isolated in a process of its own."""
 
     async def run(self, context: StepContext) -> Outcome:
         assert isinstance(context.step, TaskStep)
@@ -22,14 +27,21 @@ class TaskHandler:
         task = find_task(name)
         if task is None:
             return Failed("unknown_task", f"No task is registered as {name!r} here", is_final=True)
-        arguments = dict(context.inputs)
-        if task.takes_context:
-            arguments["context"] = context
+        if context.step.config.isolated:
+            return await run_isolated(context)
         try:
-            task.signature.bind(**arguments)
-        except TypeError as error:
-            return Failed("invalid_inputs", f"{name}: {error}", is_final=True)
-        return Completed(await call_task(task, arguments))
+            arguments = task.read(context.inputs)
+            if task.takes_context:
+                arguments["context"] = context
+            return Completed(await call_task(task, arguments))
+        except TaskFailure as error:
+            if not error.is_final:
+                raise
+            return Failed(error.code[:100], _storable(str(error)), is_final=True)
+
+
+def _storable(text: str) -> str:
+    return text[:_MAX_MESSAGE].replace("\0", "�").encode("utf-8", "replace").decode("utf-8")
 
 
 async def call_task(task: Task, arguments: dict[str, object]) -> object:
@@ -38,7 +50,9 @@ async def call_task(task: Task, arguments: dict[str, object]) -> object:
     if task.is_async:
         return await task.function(**arguments)
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_threads(), _call, task, arguments)
+    # The thread's log lines are about the same step.
+    call = partial(copy_context().run, _call, task, arguments)
+    return await loop.run_in_executor(_threads(), call)
 
 
 @cache

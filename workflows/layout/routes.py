@@ -8,7 +8,7 @@ two lines lie upon each other unless they belong together.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -43,7 +43,7 @@ class Arrow:
 
 @dataclass(slots=True)
 class Columns:
-    """The ranks on the page, and for each segment of an arrow where it turns.
+    """The ranks on the page, the widths of the steps, and for each segment where it turns.
 
     A segment that is missing in `turns` runs straight or, when `curves` has it, as a curve.
     """
@@ -51,7 +51,8 @@ class Columns:
     of_rank: list[Column]
     turns: dict[tuple[int, int], int]
     curves: set[tuple[int, int]]
-    width: int
+    widths: Sequence[int]
+    width: int = 0
 
 
 @dataclass(slots=True)
@@ -63,16 +64,22 @@ class _Net:
     bottom: int
 
 
-def arrange_columns(layers: Layers, rows: Sequence[int], widths: Sequence[int]) -> Columns:
-    """Place the ranks from left to right, each gap as wide as its tracks need."""
-    columns = Columns([], {}, set(), 0)
+def arrange_columns(
+    layers: Layers, rows: Sequence[int], widths: Sequence[int], room: Mapping[int, int]
+) -> Columns:
+    """Place the ranks from left to right, each gap as wide as its tracks need.
+
+    Args:
+        room: what the words on arrows take besides, by the rank before them.
+    """
+    columns = Columns([], {}, set(), widths)
     x = 0
-    for rank in layers.ranks:
+    for number, rank in enumerate(layers.ranks):
         width = max((widths[v] for v in rank if v < layers.count), default=LANE)
         columns.of_rank.append(Column(x, width))
         x += width
         columns.width = x
-        x += _arrange_gap(layers, rank, rows, columns, x)
+        x += _arrange_gap(layers, rank, rows, columns, x) + room.get(number, 0)
     return columns
 
 
@@ -166,7 +173,8 @@ def _ends(
     layers: Layers, source: int, target: int, rows: Sequence[int], columns: Columns
 ) -> tuple[Point, Point]:
     left, right = columns.of_rank[layers.rank[source]], columns.of_rank[layers.rank[target]]
-    return (left.x + left.width, rows[source]), (right.x, rows[target])
+    width = left.width if layers.is_dummy(source) else columns.widths[source]
+    return (left.x + width, rows[source]), (right.x, rows[target])
 
 
 def _route(layers: Layers, chain: Sequence[int], rows: Sequence[int], columns: Columns) -> Arrow:

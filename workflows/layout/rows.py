@@ -21,8 +21,12 @@ DUMMY_GAP: Final = 10
 Conflicts = set[tuple[int, int]]
 
 
-def assign_rows(layers: Layers) -> list[int]:
-    """The middle of each vertex, in pixels from the top edge of the highest step."""
+def assign_rows(layers: Layers, heights: Sequence[int]) -> list[int]:
+    """The middle of each vertex, in pixels from the top edge of what stands highest.
+
+    Args:
+        heights: of each step, in pixels.
+    """
     if not layers.rank:
         return []
     conflicts = _conflicts(layers)
@@ -31,9 +35,9 @@ def assign_rows(layers: Layers) -> list[int]:
         ranks = layers.ranks if is_forward else layers.ranks[::-1]
         for is_flipped in (False, True):
             turned = [rank[::-1] for rank in ranks] if is_flipped else ranks
-            rows = _pack(layers, turned, _align(layers, turned, neighbours, conflicts))
+            rows = _pack(layers, turned, _align(layers, turned, neighbours, conflicts), heights)
             found.append([-row for row in rows] if is_flipped else rows)
-    return _middle(_alike(found), layers.count)
+    return _middle(_alike(found), heights)
 
 
 def _conflicts(layers: Layers) -> Conflicts:
@@ -92,14 +96,16 @@ def _align(
     return root
 
 
-def _pack(layers: Layers, ranks: Sequence[Sequence[int]], root: Sequence[int]) -> list[float]:
+def _pack(
+    layers: Layers, ranks: Sequence[Sequence[int]], root: Sequence[int], heights: Sequence[int]
+) -> list[float]:
     """Pack the blocks as high as they go, then draw each one down to what stands below it."""
     below: dict[int, dict[int, int]] = {block: {} for block in root}
     above: dict[int, int] = dict.fromkeys(below, 0)
     for rank in ranks:
         for upper, lower in pairwise(rank):
             blocks = below[root[upper]]
-            distance = _distance(layers, upper, lower)
+            distance = _distance(layers, upper, lower, heights)
             if root[lower] not in blocks:
                 above[root[lower]] += 1
             blocks[root[lower]] = max(distance, blocks.get(root[lower], 0))
@@ -117,10 +123,11 @@ def _pack(layers: Layers, ranks: Sequence[Sequence[int]], root: Sequence[int]) -
     return [row[block] for block in root]
 
 
-def _distance(layers: Layers, upper: int, lower: int) -> int:
-    dummies = layers.is_dummy(upper) + layers.is_dummy(lower)
-    heights = (2 - dummies) * NODE_HEIGHT + dummies * DUMMY_HEIGHT
-    return heights // 2 + (DUMMY_GAP if dummies else NODE_GAP)
+def _distance(layers: Layers, upper: int, lower: int, heights: Sequence[int]) -> int:
+    """How far apart the middles of two vertices of a rank have to be."""
+    is_near_dummy = layers.is_dummy(upper) or layers.is_dummy(lower)
+    both = sum(DUMMY_HEIGHT if layers.is_dummy(v) else heights[v] for v in (upper, lower))
+    return both // 2 + (DUMMY_GAP if is_near_dummy else NODE_GAP)
 
 
 def _alike(found: Sequence[list[float]]) -> list[list[float]]:
@@ -134,11 +141,11 @@ def _alike(found: Sequence[list[float]]) -> list[list[float]]:
     return moved
 
 
-def _middle(found: Sequence[list[float]], count: int) -> list[int]:
-    """The mean of the middle two of four, moved so that the highest step touches the top."""
+def _middle(found: Sequence[list[float]], heights: Sequence[int]) -> list[int]:
+    """The mean of the middle two of four, moved so that what stands highest touches the top."""
     rows = [sum(sorted(four)[1:3]) / 2 for four in zip(*found, strict=True)]
     top = min(
-        min(rows[:count]) - NODE_HEIGHT / 2,
-        min(rows[count:], default=rows[0]) - DUMMY_HEIGHT / 2,
+        min(row - height / 2 for row, height in zip(rows, heights, strict=False)),
+        min(rows[len(heights) :], default=rows[0]) - DUMMY_HEIGHT / 2,
     )
     return [round(row - top) for row in rows]

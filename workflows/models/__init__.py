@@ -9,7 +9,9 @@ from workflows.models.definitions import (
 )
 from workflows.models.engine import EngineDriver, Timer
 from workflows.models.events import Event, EventStream
-from workflows.models.executions import WorkflowExecution, WorkflowStepExecution
+from workflows.models.executions import Signal, WorkflowExecution, WorkflowStepExecution
+from workflows.models.limits import QueueLimit, QueueSlot
+from workflows.models.schedules import WorkflowSchedule
 from workflows.models.tenants import Membership, Project, Role, User, Workspace
 
 __all__ = [
@@ -20,11 +22,15 @@ __all__ = [
     "IdempotencyKey",
     "Membership",
     "Project",
+    "QueueLimit",
+    "QueueSlot",
     "Role",
+    "Signal",
     "Timer",
     "User",
     "Workflow",
     "WorkflowExecution",
+    "WorkflowSchedule",
     "WorkflowStep",
     "WorkflowStepExecution",
     "WorkflowVariable",

@@ -30,15 +30,23 @@ class WorkflowExecution(models.Model):
     While ``driver`` is set, that driver alone writes the run's steps, and ``fence`` numbers its
     turn. ``wake_at`` says from when on a driver should look at the run; nothing wakes a run
     without one. ``active_seconds`` is the running time up to ``active_since``, the moment the
-    clock was last started (null while only people are awaited).
+    clock was last started (null while only people are awaited). While ``is_paused`` nothing of it
+    starts. ``parent_step_id`` is the step execution that it runs for, if it is a sub-workflow,
+    ``depth`` how many runs are above it; ``rerun_of`` is the run whose inputs it was given again.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="executions")
-    project = models.ForeignKey(
-        Project, on_delete=models.SET_NULL, null=True, related_name="executions"
+    # A run's row is written at every turn of its life, and each index with it: only those that
+    # something asks for are here.
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.PROTECT, related_name="executions", db_index=False
     )
-    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="executions")
+    project = models.ForeignKey(
+        Project, on_delete=models.SET_NULL, null=True, related_name="executions", db_index=False
+    )
+    workflow = models.ForeignKey(
+        Workflow, on_delete=models.CASCADE, related_name="executions", db_index=False
+    )
     version = models.ForeignKey(
         WorkflowVersion, on_delete=models.PROTECT, related_name="executions"
     )
@@ -53,17 +61,31 @@ class WorkflowExecution(models.Model):
     error_code = models.CharField(max_length=100, blank=True)
     error_message = models.TextField(blank=True)
     started_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        db_index=False,
     )
     started_through = models.CharField(max_length=20, default="system")
     timeout_seconds = models.PositiveIntegerField(default=3600)
     active_seconds = models.FloatField(default=0)
     active_since = models.DateTimeField(null=True)
     driver = models.ForeignKey(
-        EngineDriver, on_delete=models.SET_NULL, null=True, related_name="executions"
+        EngineDriver,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="executions",
+        db_index=False,
     )
     fence = models.PositiveIntegerField(default=0)
     wake_at = models.DateTimeField(null=True)
+    is_paused = models.BooleanField(default=False)
+    parent_step_id = models.UUIDField(null=True)
+    depth = models.PositiveIntegerField(default=0)
+    rerun_of = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, related_name="reruns", db_index=False
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)
     completed_at = models.DateTimeField(null=True)
@@ -92,6 +114,14 @@ class WorkflowExecution(models.Model):
                 name="execution_runnable",
                 condition=Q(driver__isnull=True, wake_at__isnull=False),
             ),
+            models.Index(
+                fields=["driver"], name="execution_held", condition=Q(driver__isnull=False)
+            ),
+            models.Index(
+                fields=["parent_step_id"],
+                name="execution_of_step",
+                condition=Q(parent_step_id__isnull=False),
+            ),
             models.Index(fields=["workspace", "-created_at"], name="execution_recent"),
             models.Index(fields=["workspace", "status", "-created_at"], name="execution_by_status"),
         ]
@@ -108,17 +138,22 @@ class WorkflowExecution(models.Model):
 class WorkflowStepExecution(models.Model):
     """One step of one run, in one revision. The row is written when the step first moves.
 
+    ``name`` is the step's name in the definition; in a block that is mapped or repeated with the
+    position behind it: ``check[3]``. ``parent`` is the name of the block's own row, "" at the top.
+
     ``id`` follows from execution, name and revision (``step_execution_id``), so a step that has
     not moved yet can be named too. ``attempts`` is the number of the latest attempt, and with
     the execution's driver the fencing token of its result; ``crashes`` counts those whose worker
-    died. ``due_at`` is when a retrying step goes on.
+    died. ``due_at`` is when a retrying or waiting step goes on by itself. ``is_fallback``: what it
+    came to, or does now, is its fallback's.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
     execution = models.ForeignKey(
         WorkflowExecution, on_delete=models.CASCADE, related_name="steps", db_index=False
     )
-    name = models.CharField(max_length=200)
+    name = models.CharField(max_length=300)
+    parent = models.CharField(max_length=300, blank=True)
     step_type = models.CharField(max_length=50)
     revision = models.PositiveIntegerField(default=1)
     status = models.CharField(max_length=20, choices=[(s.value, s.value) for s in StepStatus])
@@ -130,6 +165,7 @@ class WorkflowStepExecution(models.Model):
     error_message = models.TextField(blank=True)
     skip_reason = models.CharField(max_length=40, blank=True)
     agent_instance_id = models.UUIDField(null=True)
+    is_fallback = models.BooleanField(default=False)
     due_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
     completed_at = models.DateTimeField(null=True)
@@ -151,6 +187,31 @@ class WorkflowStepExecution(models.Model):
                 name="step_execution_ended_when_terminal",
             ),
         ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Signal(models.Model):
+    """An event posted to a run from outside, for a step of type ``wait`` that waits for ``name``.
+
+    It is kept until one takes it, so that an early one is not lost.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    execution = models.ForeignKey(
+        WorkflowExecution, on_delete=models.CASCADE, related_name="signals"
+    )
+    name = models.CharField(max_length=200)
+    data = models.JSONField(null=True)
+    sent_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    received_at = models.DateTimeField()
+    taken_by_step_id = models.UUIDField(null=True)
+
+    class Meta:
+        ordering = ["id"]
 
     def __str__(self) -> str:
         return self.name

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Final
 
+from workflows.core.differences import MISSING, Path, text_of, walk
+
 MOST_DIFFERENCES: Final = 200
-LONGEST_SIDE: Final = 2_000
-_MISSING: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,39 +31,21 @@ class Difference:
 def find_differences(before: Any, after: Any) -> list[Difference]:
     """Compare two JSON values place by place, at most `MOST_DIFFERENCES` of them."""
     found: list[Difference] = []
-    for path, old, new in _walk(before, after, ()):
+    for path, old, new in walk(before, after):
         if len(found) == MOST_DIFFERENCES:
             break
         sides = _mark(_text(old), _text(new))
-        found.append(Difference(" › ".join(path) or "Everything", *sides))
+        found.append(Difference(shown_path(path) or "Everything", *sides))
     return found
 
 
-def _walk(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[tuple[Any, Any, Any]]:
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        for key in dict.fromkeys([*before, *after]):
-            yield from _walk(before.get(key, _MISSING), after.get(key, _MISSING), (*path, str(key)))
-    elif _are_long_lists(before, after):
-        for index in range(max(len(before), len(after))):
-            old = before[index] if index < len(before) else _MISSING
-            new = after[index] if index < len(after) else _MISSING
-            yield from _walk(old, new, (*path, str(index + 1)))
-    elif before != after or type(before) is not type(after):
-        yield path, before, after
-
-
-def _are_long_lists(before: Any, after: Any) -> bool:
-    """Lists of plain values read better as one line; those of objects place by place."""
-    if not isinstance(before, list) or not isinstance(after, list):
-        return False
-    return any(isinstance(each, dict | list) for each in [*before, *after])
+def shown_path(path: Path) -> str:
+    """Return the keys to a place as people read them: positions count from 1."""
+    return " › ".join(str(key + 1) if isinstance(key, int) else key for key in path)
 
 
 def _text(value: Any) -> str:
-    if value is _MISSING:
-        return ""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST_SIDE else f"{text[:LONGEST_SIDE]}…"
+    return "" if value is MISSING else text_of(value)
 
 
 def _mark(before: str, after: str) -> tuple[list[Part], list[Part]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
@@ -12,15 +13,25 @@ from uuid import UUID
 
 from django.urls import reverse
 
+from workflows.core.states import TERMINAL_STEP_STATUSES
 from workflows.events import EventType
 from workflows.models import Event, WorkflowExecution, WorkflowStepExecution
 from workflows.pages.documents import shorten
-from workflows.pages.graphs import steps_of
-from workflows.pages.timeline import Bar, Stretch, Timeline
+from workflows.pages.graphs import (
+    branches_of,
+    defined_name,
+    edges_inside,
+    edges_of,
+    every_step,
+    nested_of,
+    steps_of,
+)
+from workflows.pages.timeline import Bar, Timeline
+from workflows.services.timeline import Stretch, entries_of, stretch_of
 from workflows.wording import approval_look, status_look
 
-#: Agents are named for at most so many steps of a page.
-AGENTS_NAMED: Final = 500
+#: Agents, sub-workflows and branches are named for at most so many steps of a run.
+NAMED_AT_MOST: Final = 500
 
 SKIP_REASONS: Final = {
     "condition_false": "its condition was not met",
@@ -32,6 +43,15 @@ SKIP_REASONS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class ChildRun:
+    """The run that a step of type `workflow` started."""
+
+    id: UUID
+    name: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunStep:
     """One step of a run.
 
@@ -39,6 +59,8 @@ class RunStep:
         row: its latest revision; None while it has not moved.
         note: why it is where it is, in a few words.
         request_id: the request for a decision that it opened.
+        child: the run of another workflow that it started.
+        earlier: its revisions before the latest, the newest first.
     """
 
     name: str
@@ -51,28 +73,51 @@ class RunStep:
     seconds: float | None
     bars: tuple[tuple[Bar, str], ...]
     request_id: UUID | None
+    child: ChildRun | None = None
+    earlier: tuple[WorkflowStepExecution, ...] = ()
 
     @property
     def step_type(self) -> str:
         return str(self.definition["step_type"])
 
     @property
+    def is_block(self) -> bool:
+        return bool(nested_of(self.definition))
+
+    @property
     def attempts(self) -> int:
         return self.row.attempts if self.row else 0
 
     @property
-    def due_at(self) -> datetime | None:
-        """When a step that is retried goes on."""
+    def again_at(self) -> datetime | None:
+        """When a step that is retried is tried again."""
         return self.row.due_at if self.row and self.row.status == "retrying" else None
+
+    @property
+    def until(self) -> datetime | None:
+        """Until when a step waits that waits for a time."""
+        is_timed = self.row is not None and self.step_type == "wait" and self.status == "waiting"
+        return self.row.due_at if self.row and is_timed else None
 
 
 class RunSteps:
-    """All steps of a run as they stand at `now`; five queries, however many there are."""
+    """All steps of a run as they stand at `now`, in a few queries, however many there are.
+
+    `definitions` are the steps at the top, `every` also those inside blocks, by their names.
+    """
 
     def __init__(self, execution: WorkflowExecution, now: datetime) -> None:
         self.execution = execution
         self.now = now
-        self.definitions = {s["name"]: s for s in steps_of(execution.version.definition)}
+        steps = steps_of(execution.version.definition)
+        self.definitions = {step["name"]: step for step in steps}
+        self.every = {step["name"]: step for step in every_step(steps)}
+        self._needs = _needs(self.definitions.values())
+        self._branches = {
+            name: (step["name"], value)
+            for step in self.every.values()
+            for name, value in branches_of(step).items()
+        }
         self.rows: dict[str, list[WorkflowStepExecution]] = {}
         for row in execution.steps.defer("input_data", "output_data").order_by("revision"):
             self.rows.setdefault(row.name, []).append(row)
@@ -84,29 +129,45 @@ class RunSteps:
             )
         }
         self._agents = self._agent_names()
+        self._attempts: dict[UUID, list[Stretch]] = {}
 
     def latest(self) -> list[WorkflowStepExecution]:
         """The latest revision of each step that has moved."""
         return [rows[-1] for rows in self.rows.values()]
 
-    def step(self, name: str) -> RunStep:
+    def defined_name(self, name: str) -> str:
+        """The name in the definition of a step of the run."""
+        return defined_name(name, self.every)
+
+    def needs_of(self, name: str) -> list[str]:
+        """The steps of the run that a step needs, in its block or at the top."""
+        defined = self.defined_name(name)
+        suffix = name[len(defined) :]
+        return [needed + suffix for needed in self._needs.get(defined, ())]
+
+    def is_known(self, name: str) -> bool:
+        """Whether the run has a step of this name, or may still come to it."""
+        return name in self.rows or name in self.every
+
+    def step(self, name: str, revision: int = 0) -> RunStep:
+        """A step in its latest revision, or in an earlier one."""
         rows = self.rows.get(name, [])
         row = rows[-1] if rows else None
+        chosen = next((each for each in rows if each.revision == revision), row)
+        request_id = self._request(chosen)[0]
         return RunStep(
             name=name,
-            definition=self.definitions[name],
-            row=row,
-            status=self.status(row),
-            word=self._word(row),
-            note=self._note(name, row),
-            agent=self._agents.get(row.pk, "") if row else "",
-            seconds=self.seconds(row) if row else None,
-            bars=tuple(
-                (self.timeline.bar(stretch), status_look(each.status).tone)
-                for each in rows
-                if (stretch := self._stretch(each)) is not None
-            ),
-            request_id=self._request(row)[0],
+            definition=self.every[self.defined_name(name)],
+            row=chosen,
+            status=self.status(name, chosen),
+            word=self._word(name, chosen),
+            note=self._note(name, chosen),
+            agent=self._agents.get(chosen.pk, "") if chosen else "",
+            seconds=self.seconds(chosen) if chosen else None,
+            bars=tuple(bar for each in rows for bar in self._bars(each)),
+            request_id=request_id,
+            child=self._children.get(chosen.pk) if chosen else None,
+            earlier=tuple(each for each in reversed(rows) if each is not row),
         )
 
     @cached_property
@@ -119,9 +180,12 @@ class RunSteps:
         address = reverse("execution", args=[self.execution.pk])
         return f"{address}?{urlencode({'step': name})}#step"
 
-    def status(self, row: WorkflowStepExecution | None) -> str:
+    def status(self, name: str, row: WorkflowStepExecution | None) -> str:
+        """A step's status; one inside a block that was skipped is skipped with it."""
         if row is not None:
             return row.status
+        if self._is_in_skipped(name):
+            return "skipped"
         return "cancelled" if self.execution.is_ended else "pending"
 
     def seconds(self, row: WorkflowStepExecution) -> float | None:
@@ -130,13 +194,59 @@ class RunSteps:
             return None
         return ((row.completed_at or self.now) - row.started_at).total_seconds()
 
+    def read_attempts(self, names: Iterable[str]) -> None:
+        """Read when the earlier attempts of these steps were, for their bars."""
+        latest = (self.rows[name][-1] for name in names if name in self.rows)
+        for entry in entries_of([row for row in latest if row.attempts > 1]):
+            self._attempts[entry.row.pk] = [
+                Stretch(each.started_at.timestamp(), each.ended_at.timestamp())
+                for each in entry.attempts
+                if each.outcome == "failed" and each.started_at and each.ended_at
+            ]
+
+    def _bars(self, row: WorkflowStepExecution) -> list[tuple[Bar, str]]:
+        """The bars of one revision: its attempts that failed, then the latest one."""
+        stretch = self._stretch(row)
+        if stretch is None:
+            return []
+        failed = self._attempts.get(row.pk, [])
+        bars = [(self.timeline.bar(each), "failed") for each in failed]
+        if bars and row.status in ("retrying", "failed"):
+            return bars
+        start = max(stretch.start, failed[-1].end) if failed else stretch.start
+        tone = status_look(row.status).tone
+        return [*bars, (self.timeline.bar(Stretch(start, stretch.end)), tone)]
+
+    def _stretch(self, row: WorkflowStepExecution) -> Stretch | None:
+        """When a step took place; one that runs another workflow waits, perhaps for people."""
+        stretch = stretch_of(row, self.now)
+        return (
+            replace(stretch, is_wait=True) if stretch and row.step_type == "workflow" else stretch
+        )
+
     def _request(self, row: WorkflowStepExecution | None) -> tuple[UUID | None, str]:
         return self._requests.get(row.pk, (None, "")) if row else (None, "")
 
-    def _word(self, row: WorkflowStepExecution | None) -> str:
+    def _is_in_skipped(self, name: str) -> bool:
+        block = self._block_of.get(self.defined_name(name), "")
+        while block:
+            rows = self.rows.get(block)
+            if rows:
+                return rows[-1].status == "skipped"
+            block = self._block_of.get(block, "")
+        return False
+
+    @cached_property
+    def _block_of(self) -> dict[str, str]:
+        return {
+            inner["name"]: step["name"] for step in self.every.values() for inner in nested_of(step)
+        }
+
+    def _word(self, name: str, row: WorkflowStepExecution | None) -> str:
         if row is None:
-            return "Not started" if self.execution.is_ended else ""
-        if row.revision > 1:
+            is_left = self.execution.is_ended and not self._is_in_skipped(name)
+            return "Not started" if is_left else ""
+        if row.revision > 1 and row.status == "completed":
             return f"Revision {row.revision}"
         _, decided = self._request(row)
         if decided not in ("", "pending"):
@@ -145,28 +255,76 @@ class RunSteps:
 
     def _note(self, name: str, row: WorkflowStepExecution | None) -> str:
         if row is None:
-            needed = self.definitions[name].get("depends_on_steps") or ()
-            after = ", ".join(needed[:3]) + (" …" if len(needed) > 3 else "")
-            return f"after {after}" if needed else ""
+            return self._note_of_unmoved(name)
         if row.status == "skipped":
-            return SKIP_REASONS.get(row.skip_reason, row.skip_reason.replace("_", " "))
+            return self._why_skipped(name, row)
+        config = self.every[self.defined_name(name)].get("config") or {}
         if row.error_message and row.status in ("failed", "timeout", "retrying"):
-            config = self.definitions[name].get("config") or {}
             goes_on = row.status == "failed" and config.get("continue_on_error")
             return shorten(row.error_message) + ("; the run goes on" if goes_on else "")
-        agent = self._agents.get(row.pk)
-        return f"on {agent}" if agent else ""
+        notes = []
+        if agent := self._agents.get(row.pk):
+            notes.append(f"on {agent}")
+        if row.is_fallback:
+            is_over = row.status in TERMINAL_STEP_STATUSES
+            notes.append("ended by its fallback" if is_over else "its fallback runs")
+        if row.status == "waiting" and config.get("event"):
+            notes.append(f"for the event {config['event']}")
+        if branch := self._taken.get(row.pk):
+            notes.append(f"branch “{shorten(branch, 40)}”")
+        return ", ".join(notes)
 
-    def _stretch(self, row: WorkflowStepExecution) -> Stretch | None:
-        if row.started_at is None:
-            return None
-        end = max(row.completed_at or self.now, row.started_at)
-        is_wait = row.step_type == "approval" or row.status == "waiting"
-        return Stretch(row.started_at.timestamp(), end.timestamp(), is_wait)
+    def _note_of_unmoved(self, name: str) -> str:
+        """What a step that has not moved waits for; of what it needs, that which has not ended."""
+        if self._is_in_skipped(name):
+            return "its block was skipped"
+        needed = self._needs.get(self.defined_name(name), ())
+        suffix = name[len(self.defined_name(name)) :]
+        if not self.execution.is_ended:
+            ended = {
+                each
+                for each in needed
+                if (rows := self.rows.get(each + suffix))
+                and rows[-1].status in TERMINAL_STEP_STATUSES
+            }
+            needed = tuple(each for each in needed if each not in ended) or needed
+        after = ", ".join(needed[:3]) + (" …" if len(needed) > 3 else "")
+        return f"after {after}" if needed else ""
+
+    def _why_skipped(self, name: str, row: WorkflowStepExecution) -> str:
+        branch = self._branches.get(self.defined_name(name))
+        if row.skip_reason == "branch_not_taken" and branch:
+            return f"branch “{shorten(branch[1], 40)}” of {branch[0]} was not taken"
+        return SKIP_REASONS.get(row.skip_reason, row.skip_reason.replace("_", " "))
+
+    @cached_property
+    def _taken(self) -> dict[UUID, str]:
+        """Which branch each condition took, as its output says."""
+        if not self._branches:
+            return {}
+        conditions = self.execution.steps.filter(step_type="condition", status="completed")
+        pairs = conditions.values_list("id", "output_data__branch")[:NAMED_AT_MOST]
+        return {pk: _as_written(branch) for pk, branch in pairs if branch is not None}
+
+    @cached_property
+    def _children(self) -> dict[UUID, ChildRun]:
+        """The runs that steps of type `workflow` started, as far as they exist."""
+        ids = [row.pk for row in self.latest() if row.step_type == "workflow"][:NAMED_AT_MOST]
+        if not ids:
+            return {}
+        runs = WorkflowExecution.objects.filter(
+            workspace_id=self.execution.workspace_id, parent_step_id__in=ids
+        ).order_by("number")
+        told = runs.values_list("parent_step_id", "id", "workflow__name", "number", "status")
+        return {
+            step_id: ChildRun(pk, f"{name}, run {number}", status)
+            for step_id, pk, name, number, status in told
+            if step_id
+        }
 
     def _agent_names(self) -> dict[UUID, str]:
         """Who took each agent's step, as the events tell; a row keeps only an identifier."""
-        ids = [row.pk for row in self.latest() if row.agent_instance_id][:AGENTS_NAMED]
+        ids = [row.pk for row in self.latest() if row.agent_instance_id][:NAMED_AT_MOST]
         if not ids:
             return {}
         started = Event.objects.filter(
@@ -176,3 +334,21 @@ class RunSteps:
         )
         pairs = started.order_by("seq").values_list("workflow_step_id", "data__agent")
         return {step_id: name for step_id, name in pairs if step_id and name}
+
+
+def _as_written(value: Any) -> str:
+    """A value as a definition names it; SQLite reads the text `false` as the value."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _needs(steps: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """What each step needs among its siblings, by its name in the definition."""
+    top = list(steps)
+    edges = list(edges_of(top))
+    for step in every_step(top):
+        if nested_of(step):
+            edges += edges_inside(step)
+    needs: dict[str, tuple[str, ...]] = {}
+    for needed, name in edges:
+        needs[name] = (*needs.get(name, ()), needed)
+    return needs

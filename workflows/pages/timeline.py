@@ -12,20 +12,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from workflows.services.timeline import Stretch
+
 #: The most that one wait takes of the axis, as a share of all work.
 WAIT_SHARE: Final = 0.08
 #: How long the axis is, in the units of the bars.
 AXIS: Final = 120.0
 THINNEST: Final = 1.5
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """From when to when something took place, in seconds; `is_wait` for people and timers."""
-
-    start: float
-    end: float
-    is_wait: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +46,11 @@ class Timeline:
             self.has_shortened = self.has_shortened or shown < gap
             self._at.append(self._at[-1] + shown)
 
+    @property
+    def seconds(self) -> float:
+        """How much time the axis shows."""
+        return self._at[-1]
+
     def bar(self, stretch: Stretch) -> Bar:
         """Place a stretch on the axis; even the shortest stays visible."""
         length = self._at[-1] or 1.0
@@ -61,8 +59,13 @@ class Timeline:
         return Bar(round(min(start, AXIS - width), 2), round(width, 2))
 
     def _place(self, moment: float) -> float:
-        index = bisect_right(self._moments, moment) - 1
-        return self._at[max(0, index)]
+        """Where a moment is; one between two that the axis knows stands between them."""
+        index = max(0, bisect_right(self._moments, moment) - 1)
+        if index + 1 >= len(self._moments) or moment <= self._moments[index]:
+            return self._at[index]
+        start, end = self._moments[index : index + 2]
+        share = (moment - start) / (end - start)
+        return self._at[index] + share * (self._at[index + 1] - self._at[index])
 
 
 def _where_work_is(stretches: Sequence[Stretch], moments: Sequence[float]) -> list[bool]:

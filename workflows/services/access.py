@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from workflows.bulk import select_objects
 from workflows.clock import database_now
 from workflows.core.errors import Problem
 from workflows.errors import Conflict, InvalidInput, NotPermitted, NotVisible
@@ -31,15 +32,15 @@ def require_role(user: Any, workspace_id: UUID, role: Role) -> Membership:
         NotVisible: the user is no active member of the workspace.
         NotPermitted: the user's role is too low.
     """
-    membership = (
-        Membership.objects.filter(
-            workspace_id=workspace_id, user_id=user.pk, user__is_active=True
-        ).first()
-        if user.pk
-        else None
-    )
-    if membership is None:
+    found = select_objects(
+        Membership,
+        "WHERE workspace_id = %s AND user_id = %s AND EXISTS"
+        " (SELECT 1 FROM workflows_user u WHERE u.id = user_id AND u.is_active)",
+        workspace_id, user.pk,
+    )  # fmt: skip
+    if not found:
         raise NotVisible("There is no such workspace, or you are no member of it.")
+    membership: Membership = found[0][0]
     if Role(membership.role).rank < role.rank:
         raise NotPermitted(
             f"This needs the role {role.value}; you are {membership.role} here.",

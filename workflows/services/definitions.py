@@ -1,6 +1,6 @@
 """Definitions: the draft that is edited, and the versions that are published from it."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -23,7 +23,7 @@ from workflows.models import (
     Workspace,
 )
 from workflows.services.access import require_role
-from workflows.tasks import known_tasks
+from workflows.tasks import input_problems, known_tasks
 
 #: Key of a workspace's settings: a gate that names approvers may not approve itself.
 FORBID_AUTO_APPROVAL = "forbid_auto_approval"
@@ -49,7 +49,7 @@ def draft_document(workflow: Workflow) -> dict[str, Any]:
 
 def validate_document(document: Any, *, workspace: Workspace) -> Report:
     """Check a document as it would be checked on saving it, with everything that is wrong."""
-    return validate(document, context=_known_in(workspace), limits=definition_limits())
+    return validate(document, context=_known_in(workspace, document), limits=definition_limits())
 
 
 def create_workflow(
@@ -240,8 +240,10 @@ def _add_version(
     return version
 
 
-def _known_in(workspace: Workspace) -> Context:
+def _known_in(workspace: Workspace, document: Any) -> Context:
     """Return what a definition of ``workspace`` may name; the settings say who knows it."""
+    own_name = document.get("name") if isinstance(document, dict) else None
+    itself = {own_name} if isinstance(own_name, str) else set()
 
     def known(kind: str) -> Known | None:
         if kind not in settings.REFERENCE_CHECKS:
@@ -253,10 +255,20 @@ def _known_in(workspace: Workspace) -> Context:
 
         return known_names
 
+    stored_workflows = known("workflows")
+
+    def known_workflows(names: frozenset[str]) -> Container[str]:
+        # A workflow may run itself, also while it is not stored yet.
+        others = names - itself
+        stored = stored_workflows(others) if stored_workflows and others else others
+        return {name for name in names if name in itself or name in stored}
+
     return Context(
         known_tasks=lambda names: known_tasks(),
         known_agents=known("agents"),
         known_agent_instances=known("agents"),
         known_approvers=known("approvers"),
+        known_workflows=known_workflows,
+        task_problems=input_problems,
         allows_auto_approval=not workspace.settings.get(FORBID_AUTO_APPROVAL, False),
     )

@@ -13,7 +13,10 @@ from django.core.management.base import BaseCommand, CommandError
 
 from mgx.bench.scratch import scratch_database
 
-NAMES = ("chain", "latency", "gate", "concurrency", "commits")
+NAMES = (
+    *("commits", "chain", "latency", "gate", "concurrency"),
+    *("fanout", "run", "crash", "timers", "plan", "makespan"),
+)
 _ANY_SERVER = "postgresql://127.0.0.1:5432/postgres"
 
 
@@ -26,7 +29,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON line (else a table)")
         parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
         parser.add_argument("--workers", type=int, default=2)
-        parser.add_argument("--size", type=int, help="how many executions, calls or commits")
+        parser.add_argument("--size", type=int, help="how many of what is measured")
         parser.add_argument("--server", help="address of a PostgreSQL database to connect to first")
 
     def handle(self, *args: Any, **options: Any) -> None:

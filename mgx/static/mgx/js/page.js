@@ -95,9 +95,11 @@ document.addEventListener("mgx:refreshed", countSelected);
 document.addEventListener("htmx:afterSettle", countSelected);
 countSelected();
 
-// A wide graph opens at the step that the page is about.
+// A wide graph opens at the step that the page is about, or at the first that something happens in.
 for (const frame of document.querySelectorAll(".graph-frame")) {
-  const step = frame.querySelector(".is-selected, .is-current");
+  const step =
+    frame.querySelector(".is-selected, .is-current") ??
+    frame.querySelector(":not(.graph-block) > .is-running, .is-retrying, .is-waiting, .is-failed");
   if (!step) continue;
   const [box, around] = [step.getBoundingClientRect(), frame.getBoundingClientRect()];
   frame.scrollLeft += box.left + box.width / 2 - around.left - around.width / 2;

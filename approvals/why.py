@@ -1,0 +1,53 @@
+"""What an open request is waiting for (`settings.STEP_EXPLAINERS`)."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from approvals.models import WorkflowStepApproval
+from approvals.pages.following import Effect, silence_of
+from approvals.pages.people import say_needed
+from approvals.rights import may_decide
+from workflows.models import User, WorkflowExecution
+from workflows.services.explain import Reason, about
+from workflows.services.open_steps import OpenStep
+
+#: What silence leads to, at its moment.
+_SILENCE: Final[dict[Effect, str]] = {
+    "approves": "If nobody decides, MGX approves it by itself.",
+    "continues": "If nobody decides, the run goes on without an answer.",
+    "fails": "If nobody decides, the step fails.",
+    "nothing": "It waits for as long as that takes.",
+}
+
+
+def explain(
+    steps: Sequence[OpenStep], execution: WorkflowExecution, user: User, now: datetime
+) -> dict[UUID, Reason]:
+    """Tell who may decide on what, since when it waits, and what happens if nobody does."""
+    by_id = {step.id: step for step in steps if step.row is not None}
+    pending = WorkflowStepApproval.objects.pending().filter(step_execution__in=list(by_id))
+    pending = pending.annotate(can_decide=may_decide(user)).defer("approval_data", "description")
+    return {
+        approval.step_execution_id: _reason(by_id[approval.step_execution_id], approval, user)
+        for approval in pending.prefetch_related("approvers__user", "approvers__group")
+    }
+
+
+def _reason(step: OpenStep, approval: WorkflowStepApproval, user: User) -> Reason:
+    silence = silence_of(approval)
+    return about(
+        step,
+        "waiting_for_approval",
+        f"“{approval.title}” waits for a decision. Needed: {say_needed(approval, user)}."
+        f" {_SILENCE[silence.effect]}",
+        since=approval.requested_at,
+        until=silence.at,
+        facts={
+            "approval_id": str(approval.pk),
+            "can_decide": approval.can_decide,  # type: ignore[attr-defined]  # annotated
+            "required_approvers": approval.required_approvers,
+            "if_nobody_decides": silence.effect,
+        },
+    )

@@ -1,0 +1,214 @@
+"""Blocks: how parallel and sequential steps open their frames, go on, and end."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from workflows.core.compiled import CompiledStep
+from workflows.core.errors import ExpressionError, UnstorableError
+from workflows.core.outcomes import Completed, Failed
+from workflows.core.planner import Progress
+from workflows.core.scope import Scope
+from workflows.core.states import TERMINAL_STEP_STATUSES, StepStatus
+from workflows.core.steps import MAX_ITERATIONS, ParallelStep, SequentialStep
+from workflows.engine.frames import BlockState, Frame
+from workflows.engine.inputs import dump_json, dump_result
+from workflows.engine.reports import Reporter
+from workflows.engine.run import Attempt, Run, StepRecord
+from workflows.engine.step_moves import StepMoves
+from workflows.events import SYSTEM
+from workflows.handlers import GateHandler, plugs
+
+
+class Blocks:
+    """The blocks of one turn. ``stopped``: the attempts whose bodies are to be stopped."""
+
+    def __init__(self, now: datetime, moves: StepMoves, report: Reporter) -> None:
+        self.stopped: list[Attempt] = []
+        self._now = now
+        self._moves = moves
+        self._report = report
+
+    def open(self, run: Run, record: StepRecord, compiled: CompiledStep, scope: Scope) -> None:
+        """Begin a block. Raises ExpressionError or UnstorableError for what it is mapped over."""
+        step = compiled.step
+        assert isinstance(step, ParallelStep | SequentialStep)
+        items = compiled.for_each.resolve(scope) if compiled.for_each else None
+        if items is not None:
+            if not isinstance(items, list):
+                raise ExpressionError("for_each is not a list here")
+            if len(items) > MAX_ITERATIONS:
+                raise ExpressionError(f"for_each has more than {MAX_ITERATIONS} items")
+            record.input_data = dump_json({"for_each": items})
+        record.attempts += 1
+        record.started_at = self._now
+        self._moves.move(run, record, StepStatus.RUNNING)
+        self._report.started(run, record)
+        graph = run.plan.compiled.graphs[record.step]
+        block = BlockState(record, step, graph, items)
+        run.add_block(block)
+        self.go_on(run, block)
+
+    def go_on(self, run: Run, block: BlockState) -> None:
+        """Open the frames that may be open now; end the block if there are none left."""
+        while len(block.frames) < block.rounds_at_once and _has_more(block):
+            open_frame(run, block)
+        if not block.frames:
+            self._end(run, block)
+
+    def close_frame(self, run: Run, frame: Frame) -> None:
+        """Take in what a frame came to that is over."""
+        block = run.blocks[frame.owner]
+        del block.frames[frame.number]
+        order = frame.progress.graph.order
+        block.results[frame.number] = {n: frame.outputs[n] for n in order if n in frame.outputs}
+        if failures := frame.progress.failures:
+            first = run.records[failures[0] + frame.suffix]
+            code, message = first.error_code or "step_failed", first.error_message
+            block.failure = block.failure or Failed(code, f"{first.name}: {message}", is_final=True)
+        elif block.is_repeated:
+            self._judge_round(run, block, frame)
+        self.go_on(run, block)
+
+    def _judge_round(self, run: Run, block: BlockState, frame: Frame) -> None:
+        until = run.plan.compiled.steps[block.record.step].repeat_until
+        assert until is not None
+        assert isinstance(block.step, SequentialStep)
+        try:
+            block.is_done = until.evaluate_condition(run.scope(frame))
+        except ExpressionError as error:
+            block.failure = Failed(error.code, f"repeat_until: {error}", is_final=True)
+            return
+        if not block.is_done and block.opened >= block.step.config.max_iterations:
+            message = f"repeat_until did not hold after {block.opened} rounds"
+            block.failure = Failed("max_iterations", message, is_final=True)
+
+    def _end(self, run: Run, block: BlockState) -> None:
+        run.drop_block(block.record.name)
+        outcome: Completed | Failed
+        if block.failure:
+            outcome = block.failure
+        elif _is_short(block):
+            outcome = Failed(
+                "halted", "It was not finished: another step had failed", is_final=True
+            )
+        else:
+            output = block.output()
+            try:
+                outcome = Completed(output, dump_result(output))
+            except UnstorableError as error:
+                outcome = Failed(error.code, str(error), is_final=True)
+        self._moves.apply(run, block.record, outcome)
+
+    def stop_late(self, run: Run) -> None:
+        """End the blocks whose time is up, with all that is under way in them."""
+        for name in [n for n, end in run.block_ends.items() if end <= self._now]:
+            if block := run.blocks.get(name):
+                message = f"The block took longer than its {block.step.timeout_seconds} seconds"
+                self._stop(run, block)
+                failure = Failed("timeout", message, is_final=True, is_timeout=True)
+                self._moves.apply(run, block.record, failure)
+
+    def _stop(self, run: Run, block: BlockState) -> None:
+        frames = set(block.frames.values())
+        asked: dict[GateHandler, list[UUID]] = {}
+        for record in run.records.values():
+            if record.frame is None or not frames.intersection(record.frame.and_around()):
+                continue
+            run.retrying.pop(record.name, None)
+            run.deferred.pop(record.name, None)
+            has_moved = record.step in record.frame.progress.statuses
+            if not has_moved or record.status in TERMINAL_STEP_STATUSES:
+                continue
+            if record.status is StepStatus.RUNNING and run.drop_block(record.name) is None:
+                run.running -= 1
+                self.stopped.append((run.id, record.id, record.attempts))
+            elif record.status is StepStatus.WAITING:
+                gate = plugs()[run.step_of(record).step_type].gate
+                assert gate is not None
+                asked.setdefault(gate, []).append(record.id)
+            self._moves.stop(run, record)
+        for gate, ids in asked.items():
+            self._report.add(gate.withdraw(ids, self._now, SYSTEM))
+        run.drop_block(block.record.name)
+        run.stirred = {
+            key: frame
+            for key, frame in run.stirred.items()
+            if not frames.intersection(frame.and_around())
+        }
+
+
+def open_frame(run: Run, block: BlockState) -> Frame:
+    """Open the next frame of a block, and put the records into it that there are already."""
+    number = block.opened
+    block.opened += 1
+    around = block.record.place
+    outer = around.progress
+    progress = Progress(block.graph, run.plan.rules, is_fail_fast=outer.is_fail_fast)
+    progress.is_halted = outer.is_halted
+    frame = Frame(
+        owner=block.record.name,
+        suffix=around.suffix + (f"[{number}]" if block.is_numbered else ""),
+        progress=progress,
+        around=around,
+        item=around.item if block.items is None else block.items[number],
+        index=number if block.is_numbered else around.index,
+        limit=block.steps_at_once,
+        number=number,
+    )
+    block.frames[number] = frame
+    run.attach(frame)
+    run.stir(frame)
+    return frame
+
+
+def is_open_block(record: StepRecord) -> bool:
+    """Tell whether a record is that of a block that has begun and not ended."""
+    return record.step_type in ("parallel", "sequential") and record.status is StepStatus.RUNNING
+
+
+def restore_blocks(run: Run, inputs: Mapping[UUID, str]) -> None:
+    """Open the frames again that the rows of a run tell of.
+
+    ``inputs``: the ``input_data`` of its open blocks, as JSON text.
+    """
+    rounds: dict[str, int] = {}
+    for record in run.records.values():
+        if record.parent:
+            _, suffix = run.plan.place_of(record.name)
+            number = int(suffix.rpartition("[")[2].rstrip("]")) if suffix else 0
+            rounds[record.parent] = max(rounds.get(record.parent, 0), number + 1)
+    frames = [run.top]
+    while frames:
+        frame = frames.pop()
+        for step in frame.progress.graph.order:
+            begun = run.records.get(step + frame.suffix)
+            if begun is None or not is_open_block(begun):
+                continue
+            definition = run.plan.compiled.steps[step].step
+            assert isinstance(definition, ParallelStep | SequentialStep)
+            data = json.loads(inputs[begun.id]) if begun.id in inputs else {}
+            graph = run.plan.compiled.graphs[step]
+            block = BlockState(begun, definition, graph, data.get("for_each"))
+            run.add_block(block)
+            opened = rounds.get(begun.name, 0) if block.is_numbered else 1
+            frames += [open_frame(run, block) for _ in range(opened)]
+
+
+def _has_more(block: BlockState) -> bool:
+    if block.record.place.progress.is_halted:
+        return False
+    if block.items is not None:
+        goes_on = isinstance(block.step, ParallelStep) or block.failure is None
+        return goes_on and block.opened < len(block.items)
+    if block.is_repeated:
+        return not block.opened or (block.failure is None and not block.is_done)
+    return not block.opened
+
+
+def _is_short(block: BlockState) -> bool:
+    """Tell whether rounds are missing, because nothing new may start in the run."""
+    if block.items is not None:
+        return block.opened < len(block.items)
+    return not block.opened or (block.is_repeated and not block.is_done)

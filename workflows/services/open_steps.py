@@ -1,0 +1,97 @@
+"""The steps of a live run that have not ended: those under way, and those that may begin now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from workflows.core.ids import step_execution_id
+from workflows.core.names import name_in_definition
+from workflows.core.states import TERMINAL_STEP_STATUSES, StepStatus
+from workflows.core.structure import nodes_of
+from workflows.models import WorkflowExecution, WorkflowStepExecution
+
+BLOCKS: Final = frozenset({"parallel", "sequential"})
+
+Document = Mapping[str, Any]
+Rows = Mapping[str, WorkflowStepExecution]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStep:
+    """A step that has not ended, or that could begin now: then it may have no row."""
+
+    id: UUID
+    name: str
+    definition: Document
+    row: WorkflowStepExecution | None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether nothing that it depends on keeps it from beginning."""
+        return self.row is None or self.row.status == StepStatus.PENDING
+
+
+def open_steps(execution: WorkflowExecution) -> list[OpenStep]:
+    """Return the steps under way, those that began first at first, then those that may begin.
+
+    Blocks are left out: their steps stand for them.
+    """
+    definitions = {step["name"]: step for step in every_step(execution.version.definition)}
+    latest: dict[str, WorkflowStepExecution] = {}
+    rows = WorkflowStepExecution.objects.filter(execution_id=execution.pk)
+    for row in rows.defer("input_data", "output_data").order_by("revision"):
+        latest[row.name] = row
+    live = [row for row in latest.values() if row.completed_at is None]
+    live.sort(key=lambda row: (row.started_at or execution.created_at, row.name))
+    steps = [
+        OpenStep(row.pk, row.name, definitions[name_in_definition(row.name, definitions)], row)
+        for row in live
+        if row.step_type not in BLOCKS
+    ]
+    for name, definition in _ready(execution.version.definition, latest, definitions):
+        if definition["step_type"] not in BLOCKS:
+            step_id = step_execution_id(execution.pk, name, 1)
+            steps.append(OpenStep(step_id, name, definition, None))
+    return steps
+
+
+def every_step(definition: Document) -> Iterator[Document]:
+    """Yield the steps of a published definition, and those inside them."""
+    pending: list[Document] = list(definition["steps"])
+    while pending:
+        step = pending.pop()
+        yield step
+        if step["step_type"] in BLOCKS:
+            pending += step["config"]["steps"]
+
+
+def _ready(
+    definition: Document, latest: Rows, definitions: Mapping[str, Document]
+) -> Iterator[tuple[str, Document]]:
+    """Yield the steps without a row all of whose predecessors have ended, by their rows' names."""
+    frames = _frames(latest, definitions)
+    for node in nodes_of(definition["steps"]):
+        for suffix in frames.get(node.block, ()):
+            name = f"{node.name}{suffix}"
+            needs = [latest.get(f"{needed}{suffix}") for needed in node.needs]
+            if name not in latest and all(r and r.status in TERMINAL_STEP_STATUSES for r in needs):
+                yield name, definitions[node.name]
+
+
+def _frames(latest: Rows, definitions: Mapping[str, Document]) -> dict[str, set[str]]:
+    """Return by block what stands behind the names of its steps, in each round that has begun."""
+    frames: dict[str, set[str]] = {"": {""}}
+    for row in latest.values():
+        plain = name_in_definition(row.name, definitions)
+        suffix = row.name.removeprefix(plain)
+        block = latest.get(row.parent)
+        if block is not None and block.completed_at is None:
+            frames.setdefault(name_in_definition(block.name, definitions), set()).add(suffix)
+        if row.step_type in BLOCKS and row.completed_at is None:
+            config = definitions[plain]["config"]
+            if config.get("for_each") is None and config.get("repeat_until") is None:
+                frames.setdefault(plain, set()).add(suffix)
+    return frames

@@ -1,0 +1,133 @@
+"""What is kept for how long: old runs, their events and old idempotency keys are deleted.
+
+A workspace says how long in its settings (`retention_days`); where it does not, it is
+`MGX_RETENTION_DAYS`. 0 is for ever. A run goes as a whole, with its steps, signals and requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count, Exists, OuterRef, QuerySet
+
+from workflows.core.states import TERMINAL_EXECUTION_STATUSES
+from workflows.models import (
+    Event,
+    EventStream,
+    IdempotencyKey,
+    WorkflowExecution,
+    WorkflowStepExecution,
+    Workspace,
+)
+
+#: How long an answer to a POST is repeated.
+KEYS_KEPT: Final = timedelta(days=7)
+#: Rows that one transaction deletes, more or less: others wait for it to end.
+BATCH: Final = 2_000
+
+
+@dataclass(slots=True)
+class Pruned:
+    """How many rows were deleted; the steps and requests of the executions not counted."""
+
+    executions: int = 0
+    events: int = 0
+    idempotency_keys: int = 0
+
+
+def prune(now: datetime, batch: int = BATCH) -> Pruned:
+    """Delete what has been kept for long enough at `now`, in transactions of about `batch` rows.
+
+    It may be called at any time, also twice at once, and stopped between two transactions.
+    """
+    pruned = Pruned()
+    for workspace in Workspace.objects.order_by("id"):
+        if days := retention_days(workspace):
+            before = now - timedelta(days=days)
+            pruned.executions += sum(_prune_executions(workspace.pk, before, batch))
+            pruned.events += sum(_prune_events(workspace.pk, before, batch))
+    pruned.idempotency_keys += sum(_prune_keys(now - KEYS_KEPT, batch))
+    return pruned
+
+
+def retention_days(workspace: Workspace) -> int:
+    """Return for how many days the runs of a workspace are kept, 0 for ever."""
+    days = workspace.settings.get("retention_days")
+    is_number = isinstance(days, int) and not isinstance(days, bool) and days >= 0
+    return days if is_number else settings.MGX_RETENTION_DAYS
+
+
+def _prune_executions(workspace_id: UUID, before: datetime, batch: int) -> Iterator[int]:
+    while True:
+        with transaction.atomic():
+            ids = _old_executions(workspace_id, before, batch)
+            WorkflowExecution.objects.filter(id__in=ids).delete()
+        if not ids:
+            return
+        yield len(ids)
+
+
+def _old_executions(workspace_id: UUID, before: datetime, batch: int) -> list[UUID]:
+    """Lock and return ended runs with about `batch` steps, at least one if there is any."""
+    # By age, which an index knows: the end of a run is in none.
+    old = _ended_before(before).filter(workspace_id=workspace_id).order_by("created_at")
+    ids = list(old.values_list("id", flat=True)[:batch])
+    steps = WorkflowStepExecution.objects.filter(execution_id__in=ids).values_list("execution_id")
+    counts = dict(steps.annotate(n=Count("id")))
+    chosen: list[UUID] = []
+    rows = 0
+    for execution_id in ids:
+        rows += 1 + counts.get(execution_id, 0)
+        if chosen and rows > batch:
+            break
+        chosen.append(execution_id)
+    # Locked in the order of all, and asked again: one may have been retried meanwhile.
+    still = _ended_before(before).filter(id__in=chosen).order_by("id")
+    return list(still.select_for_update(of=("self",)).values_list("id", flat=True))
+
+
+def _ended_before(before: datetime) -> QuerySet[WorkflowExecution]:
+    """Runs that ended before a moment, but for those whose end a step still has to hear of."""
+    waiting = WorkflowStepExecution.objects.filter(
+        id=OuterRef("parent_step_id"), completed_at__isnull=True
+    )
+    old = WorkflowExecution.objects.filter(
+        status__in=TERMINAL_EXECUTION_STATUSES, completed_at__lt=before
+    )
+    return old.filter(~Exists(waiting))
+
+
+def _prune_events(workspace_id: UUID, before: datetime, batch: int) -> Iterator[int]:
+    """Delete the first events of a stream, up to one that is to be kept: numbers have no gap."""
+    while True:
+        with transaction.atomic():
+            events = Event.objects.filter(workspace_id=workspace_id).order_by("seq")
+            last = 0
+            for seq, timestamp in events.values_list("seq", "timestamp")[:batch]:
+                if timestamp >= before:
+                    break
+                last = seq
+            count, _ = events.order_by().filter(seq__lte=last).delete() if last else (0, {})
+            # The last lock of all, as for whoever appends events.
+            stream = EventStream.objects.filter(workspace_id=workspace_id, pruned_seq__lt=last)
+            stream.update(pruned_seq=last)
+        if count < batch:
+            yield count
+            return
+        yield count
+
+
+def _prune_keys(before: datetime, batch: int) -> Iterator[int]:
+    while True:
+        old = IdempotencyKey.objects.filter(created_at__lt=before).order_by("created_at")
+        ids = list(old.values_list("id", flat=True)[:batch])
+        if not ids:
+            return
+        count, _ = IdempotencyKey.objects.filter(id__in=ids).delete()
+        yield count

@@ -1,0 +1,150 @@
+"""When the steps of a run took place: what the timeline of the page and of the API is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from django.db.models import F, QuerySet
+from django.db.models.functions import Coalesce
+
+from workflows.core.states import StepStatus
+from workflows.events import EventType
+from workflows.models import Event, WorkflowStepExecution
+
+#: Steps that only wait, for people, a time or an event; and blocks, whose steps do the work.
+_NO_WORK: Final = frozenset({"approval", "wait", "parallel", "sequential"})
+_WAITS: Final = frozenset({"approval", "wait", "workflow"})
+_ENDS: Final = {
+    EventType.STEP_RETRYING.value: "failed",
+    EventType.STEP_FAILED.value: "failed",
+    EventType.STEP_COMPLETED.value: "completed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """From when to when something took place, in seconds; `is_wait`: nothing worked meanwhile."""
+
+    start: float
+    end: float
+    is_wait: bool = False
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt of a step.
+
+    `outcome`: `running`, `completed`, `failed`, or `abandoned` where its worker went away, or its
+    run ended, before it did.
+    """
+
+    number: int
+    started_at: datetime | None
+    ended_at: datetime | None = None
+    outcome: str = "running"
+    error_code: str = ""
+    agent: str = ""
+
+
+@dataclass(slots=True)
+class Entry:
+    """A step in one revision, with its attempts as far as their events are kept.
+
+    `waiting_since` and `waiting_until`: of a step that waits for something outside the engine.
+    """
+
+    row: WorkflowStepExecution
+    attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def agent(self) -> str:
+        """Who took the latest attempt, "" where no agent did."""
+        return self.attempts[-1].agent if self.attempts else ""
+
+    @property
+    def waiting_since(self) -> datetime | None:
+        return self.row.started_at if self._waits else None
+
+    @property
+    def waiting_until(self) -> datetime | None:
+        return self.row.completed_at if self._waits else None
+
+    @property
+    def _waits(self) -> bool:
+        return self.row.step_type in _WAITS or self.row.status == StepStatus.WAITING
+
+
+def stretch_of(row: WorkflowStepExecution, now: datetime) -> Stretch | None:
+    """Return when a step took place, up to `now` if it still does; None if it never began."""
+    if row.started_at is None:
+        return None
+    end = max(row.completed_at or now, row.started_at)
+    is_sub_workflow = row.step_type == "workflow"
+    is_wait = row.step_type in _NO_WORK or (row.status == "waiting" and not is_sub_workflow)
+    return Stretch(row.started_at.timestamp(), end.timestamp(), is_wait)
+
+
+def moved_steps(execution_id: UUID) -> QuerySet[Any]:
+    """Return the steps of a run that began or ended, each with the moment `at` of the first.
+
+    Their inputs and outputs are left out.
+    """
+    rows: QuerySet[Any] = WorkflowStepExecution.objects.filter(execution_id=execution_id)
+    rows = rows.annotate(at=Coalesce(F("started_at"), F("completed_at")))
+    return rows.filter(at__isnull=False).defer("input_data", "output_data")
+
+
+def entries_of(rows: Sequence[WorkflowStepExecution]) -> list[Entry]:
+    """Return the entries of steps of one run, in their order; one query."""
+    entries = {row.pk: Entry(row) for row in rows}
+    if entries:
+        for step_id, *facts in _events(rows[0].execution_id, entries):
+            _note(entries[step_id], *facts)
+    for entry in entries.values():
+        _close(entry)
+    return list(entries.values())
+
+
+def _events(execution_id: UUID, step_ids: Iterable[UUID]) -> Iterable[tuple[Any, ...]]:
+    kinds = [EventType.STEP_STARTED.value, *_ENDS]
+    events = Event.objects.of_execution(execution_id).filter(
+        workflow_step_id__in=list(step_ids), event_type__in=kinds
+    )
+    facts: Iterable[tuple[Any, ...]] = events.order_by("seq").values_list(
+        "workflow_step_id", "event_type", "timestamp", "data"
+    )
+    return facts
+
+
+def _note(entry: Entry, event_type: str, moment: datetime, data: dict[str, Any]) -> None:
+    number = data.get("attempt", 0)
+    if event_type == EventType.STEP_STARTED:
+        _abandon_last(entry)
+        entry.attempts.append(Attempt(number, moment, agent=data.get("agent", "")))
+        return
+    last = entry.attempts[-1] if entry.attempts else None
+    if last is None or last.number != number or last.ended_at is not None:
+        # Its start is no longer kept, or there was none: it failed before it could begin.
+        last = Attempt(number, None)
+        entry.attempts.append(last)
+    last.ended_at = moment
+    last.outcome = _ENDS[event_type]
+    last.error_code = data.get("error_code", "")
+
+
+def _abandon_last(entry: Entry) -> None:
+    """An attempt that went back to another worker tells nothing: the next one begins."""
+    if entry.attempts and entry.attempts[-1].ended_at is None:
+        entry.attempts[-1].outcome = "abandoned"
+
+
+def _close(entry: Entry) -> None:
+    """An attempt of a step that was cancelled ended with it."""
+    last = entry.attempts[-1] if entry.attempts else None
+    if last and last.ended_at is None and entry.row.completed_at is not None:
+        last.ended_at = entry.row.completed_at
+        last.outcome = "abandoned"
