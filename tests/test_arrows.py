@@ -27,7 +27,13 @@ PURE = {"pydantic", "pydantic_core", "cel_expr_python", "yaml"}
 #: Inside an app, the lower layers: none of their modules may import a higher one.
 LAYERS = ["core", "querysets", "models", "services", "engine", "api"]
 #: Import name → name in requirements.in, where they differ otherwise than by case and dashes.
-SUPPLIED_BY = {"asgiref": "django", "pydantic_core": "pydantic", "markdown_it": "markdown-it-py"}
+SUPPLIED_BY = {
+    "asgiref": "django",
+    "pydantic_core": "pydantic",
+    "markdown_it": "markdown-it-py",
+    "prometheus_client": "prometheus-client",
+    "opentelemetry": "opentelemetry-sdk",
+}
 
 
 def modules(package: str) -> Iterator[Path]:
@@ -110,7 +116,8 @@ def test_foreign_keys_follow_the_arrows() -> None:
 
 def test_what_is_imported_is_in_the_requirements() -> None:
     """Nothing rests on what another package happens to bring along."""
-    required = re.findall(r"(?m)^[a-z0-9-]+", (ROOT / "requirements.in").read_text())
+    files = ("requirements.in", "requirements-otel.in")
+    required = re.findall(r"(?m)^[a-z0-9-]+", "".join((ROOT / name).read_text() for name in files))
     suppliers = packages_distributions()
     used = {
         name.split(".")[0]: name_of(path)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from workflows.core.definition import STEP_TYPES
 from workflows.core.documents import load_document
+from workflows.core.steps import STEP_TYPES
 from workflows.core.validation import validate
 from workflows.tasks import known_tasks
 

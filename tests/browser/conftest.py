@@ -13,9 +13,13 @@ import pytest
 from django.conf import settings
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from tests.gates import add_step, ask, start
+from workflows.core.ids import step_execution_id
+from workflows.models import WorkflowExecution, WorkflowStepExecution
+from workflows.services.definitions import create_workflow
 
 __all__ = ["add_step", "ask", "start"]
 
@@ -129,3 +133,61 @@ def browse(
     for context in contexts:
         context.close()
     assert not errors, errors
+
+
+@pytest.fixture
+def block_run(
+    workspace: object, users: dict[str, object], start: Callable[..., WorkflowExecution]
+) -> WorkflowExecution:
+    """A run with a branch, and a block of twenty items of which one failed and was done anew."""
+
+    def task(name: str, *needs: str) -> dict[str, object]:
+        config = {"task": "transform"}
+        return {"name": name, "step_type": "task", "depends_on_steps": needs, "config": config}
+
+    size = {
+        "name": "size",
+        "step_type": "condition",
+        "condition_expression": "1 < 2",
+        "config": {"branches": {"true": ["checks"], "false": ["skip_all"]}},
+    }
+    checks = {
+        "name": "checks",
+        "step_type": "parallel",
+        "depends_on_steps": ["size"],
+        "config": {"for_each": list(range(20)), "steps": [task("check"), task("note", "check")]},
+    }
+    document = {"name": "Blocks", "steps": [size, checks, task("skip_all", "size")]}
+    run = start(
+        create_workflow(workspace=workspace, document=document, user=users["editor"]), values={}
+    )
+    WorkflowExecution.objects.filter(pk=run.pk).update(status="running", wake_at=None)
+    branch, items = {"result": True, "branch": "true"}, {"for_each": list(range(20))}
+    _step(run, "size", "completed", step_type="condition", output_data=branch)
+    _step(run, "skip_all", "skipped", skip_reason="branch_not_taken", started_at=None)
+    _step(run, "checks", "running", step_type="parallel", input_data=items)
+    for index in range(15):
+        _step(run, f"check[{index}]", "completed", parent="checks", attempts=2)
+    _step(run, "note[0]", "failed", parent="checks", error_message="The disk is full")
+    _step(run, "note[0]", "running", parent="checks", revision=2)
+    return run
+
+
+def _step(
+    run: WorkflowExecution, name: str, status: str, revision: int = 1, **columns: object
+) -> None:
+    now = timezone.now()
+    WorkflowStepExecution.objects.create(
+        id=step_execution_id(run.pk, name, revision),
+        execution=run,
+        name=name,
+        revision=revision,
+        status=status,
+        **{
+            "step_type": "task",
+            "attempts": 1,
+            "started_at": now,
+            "completed_at": None if status == "running" else now,
+            **columns,
+        },
+    )

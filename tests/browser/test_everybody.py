@@ -10,7 +10,7 @@ DESK = {"width": 1280, "height": 860}
 
 
 @pytest.fixture
-def addresses(ask, add_step):
+def addresses(ask, add_step, block_run):
     approval = ask(
         data={"plan": "# Plan\n\n```\ndeploy --release 2026.47 --stages 10,50,100 --abort\n```\n"},
         auto_approve_after_seconds=1_800,
@@ -27,6 +27,7 @@ def addresses(ask, add_step):
         "/executions/",
         f"/executions/{run.pk}/?step=generate_plan",
         f"/executions/{run.pk}/cancel/",
+        f"/executions/{block_run.pk}/?step=note[0]&view=attempts",
         "/workflows/",
         f"/workflows/{run.workflow_id}/",
         "/executions/00000000-0000-0000-0000-000000000000/",
@@ -84,6 +85,21 @@ def test_several_are_selected_and_reviewed_without_any_script(browse, ask):
     page.get_by_role("button", name="Approve…").click()
     page.get_by_role("button", name="Approve 2 requests").click()
     expect(page.locator("main .badge-status", has_text="Approved")).to_have_count(2)
+
+
+def test_a_run_is_read_without_any_script(browse, block_run):
+    page = browse(f"/executions/{block_run.pk}/", java_script_enabled=False, viewport=PHONE)
+    steps = page.locator("#run-steps")
+    expect(steps.get_by_role("link", name="check[14]")).to_have_count(0)
+    steps.get_by_role("link", name="Show all 40 steps of checks").click()
+    steps.get_by_text("1 earlier revision").click()
+    expect(steps.get_by_text("The disk is full")).to_be_visible()
+    steps.get_by_role("link", name="check[14]", exact=True).click()
+    chosen = page.locator("#step")
+    expect(chosen.get_by_role("heading", name="check[14]")).to_be_visible()
+    chosen.get_by_role("link", name="Attempts").click()
+    expect(page.locator("#step .tab[aria-current]")).to_have_text("Attempts 2")
+    expect(steps.get_by_role("link", name="check[14]", exact=True)).to_be_visible()
 
 
 def test_on_a_phone_the_bar_leads_to_the_form(browse, ask):

@@ -100,6 +100,17 @@ class TestRun:
         expect(page.locator("#run-graph .is-waiting")).to_have_count(0)
         expect(page.locator("#run-graph .is-cancelled")).to_have_count(2)
 
+    def test_what_is_open_and_focused_stays_so(self, browse, block_run, users):
+        page = live(browse(f"/executions/{block_run.pk}/"))
+        steps = page.locator("#run-steps")
+        steps.get_by_text("1 earlier revision").click()
+        link = steps.get_by_role("link", name="note[0]")
+        link.focus()
+        cancel_execution(block_run.pk, user=users["operator"])
+        expect(steps.locator('[data-row="checks"] .badge-status')).to_have_text("Cancelled")
+        expect(link).to_be_focused()
+        expect(steps.get_by_text("The disk is full")).to_be_visible()
+
     def test_events_wait_while_somebody_points_at_them(self, browse, ask, users):
         approval = ask()
         page = live(browse(f"/executions/{approval.workflow_execution_id}/"))

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from workflows.core.definition import (
     DEFAULT_LIMITS,
-    STEP_TYPES,
     Limits,
     Variable,
     WorkflowDefinition,
@@ -17,6 +16,7 @@ from workflows.core.definition import (
 )
 from workflows.core.errors import DefinitionError, Problem
 from workflows.core.names import fold_name
+from workflows.core.steps import STEP_TYPES
 
 
 def task(name: str = "a", **fields: Any) -> dict[str, Any]:

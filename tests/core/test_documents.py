@@ -1,6 +1,7 @@
 """Definitions as text."""
 
 import contextlib
+import json
 import time
 from typing import Any, Literal
 
@@ -9,8 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.core.definitions import definitions
 from workflows.core.definition import Limits, parse_definition
-from workflows.core.documents import load_document
+from workflows.core.documents import dump_document, load_document
 from workflows.core.errors import CanonicalError
 
 text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=10)
@@ -52,6 +54,19 @@ def test_yaml_and_json_say_the_same() -> None:
 @given(values)
 def test_what_yaml_writes_is_read_back(value: Any) -> None:
     assert load_document(yaml.safe_dump(value, allow_unicode=True), "yaml") == value
+
+
+@given(definitions(), st.sampled_from(["json", "yaml"]))
+def test_a_definition_that_is_written_and_read_is_the_same(
+    document: dict[str, Any], format: Literal["json", "yaml"]
+) -> None:
+    read = load_document(dump_document(document, format), format)
+    # As texts: true is not 1, 1 is not 1.0, and the keys keep their order.
+    assert json.dumps(read) == json.dumps(document)
+    published = parse_definition(document).model_dump(mode="json", exclude_none=True)
+    again = load_document(dump_document(published, format), format)
+    assert parse_definition(again) == parse_definition(document)
+    assert parse_definition(again).model_dump(mode="json", exclude_none=True) == published
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflows.layout import NODE_HEIGHT, Layout, lay_out
+from workflows.layout import NODE_HEIGHT, Layout, Place, lay_out
 from workflows.layout.order import count_crossings, order_layers
 from workflows.layout.ranks import build_layers
 from workflows.picture import BackEdge, Node, draw_picture, lay_out_steps
@@ -131,6 +131,26 @@ class TestLayout:
         assert layout.loops == (("c", "a"),)
         assert layout.places["a"].x < layout.places["b"].x < layout.places["c"].x
 
+    @given(graphs(), st.data())
+    def test_higher_boxes_get_the_room_they_need(self, graph, data):
+        names, edges = graph
+        sizes = st.integers(NODE_HEIGHT, 300)
+        heights = {name: data.draw(sizes) for name in names if data.draw(st.booleans())}
+        layout = lay_out(dict.fromkeys(names, 120), edges, heights=heights)
+        ranks: dict[int, list[Place]] = {}
+        for box in layout.places.values():
+            ranks.setdefault(box.rank, []).append(box)
+            assert box.top >= 0
+            assert box.top + box.height <= layout.height + 1
+        for boxes in ranks.values():
+            for upper, lower in pairwise(sorted(boxes, key=lambda box: box.y)):
+                assert upper.top + upper.height < lower.top
+
+    def test_words_on_an_arrow_get_room_before_the_step(self):
+        plain = place(["a", "b"], [("a", "b")])
+        labelled = lay_out({"a": 120, "b": 120}, [("a", "b")], labels={("a", "b"): 40})
+        assert labelled.places["b"].x == plain.places["b"].x + 40
+
     def test_unknown_names_and_self_loops_are_ignored(self):
         assert place(["a"], [("a", "a"), ("a", "b"), ("x", "a")]).arrows == ()
 
@@ -239,6 +259,36 @@ class TestPicture:
         kept = lay_out_steps(MISSION, edges)
         fresh = draw_picture(nodes, edges, title="Run 1")
         assert draw_picture(nodes, edges, title="Run 1", layout=kept) == fresh
+
+    def test_a_block_is_a_box_around_its_steps(self):
+        inside = (Node("lint", status="completed", href="#lint"), Node("test", href="#test"))
+        checks = Node("checks", "parallel", "running", inside=inside, href="#checks", times="× 3")
+        root = draw([Node("a", href="#a"), checks], [("a", "checks")])
+        block = root.find(f"{SVG}g[@class='graph-block']")
+        assert [link.get("href") for link in root.iter(f"{SVG}a")] == [
+            *("#a", "#checks", "#lint", "#test")
+        ]
+        assert [link.get("href") for link in block.iter(f"{SVG}a")][1:] == ["#lint", "#test"]
+        box = block.find(f".//{SVG}rect[@class='graph-box is-block']")
+        inner = block.findall(f"./{SVG}g/{SVG}a")
+        lowest = max(int(a.get("transform").split()[1].rstrip(")")) for a in inner)
+        assert int(box.get("height")) > lowest + NODE_HEIGHT
+        assert "checks × 3" in [text.text for text in block.iter(f"{SVG}text")]
+
+    def test_steps_inside_a_block_are_joined_by_arrows(self):
+        inside = (Node("tag"), Node("push"))
+        release = Node("release", "sequential", inside=inside, edges=(("tag", "push"),))
+        root = draw([release], [])
+        assert len(root.findall(f".//{SVG}path[@class='graph-edge']")) == 1
+
+    def test_a_value_stands_on_the_arrow_that_it_leads_along(self):
+        labels = {("ask", "yes"): "true", ("ask", "no"): "<else>"}
+        nodes = [Node("ask", "condition"), Node("yes"), Node("no")]
+        root = draw(nodes, list(labels), labels=labels)
+        words = [
+            text.text for text in root.iter(f"{SVG}text") if text.get("class") == "graph-value"
+        ]
+        assert sorted(words) == ["<else>", "true"]
 
     def test_a_status_that_nobody_knows_is_shown_by_its_name(self):
         root = draw([Node("a", status="on_hold")], [])

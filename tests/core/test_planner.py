@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflows.core.definition import TriggerRule
 from workflows.core.graph import Graph
 from workflows.core.planner import ACCEPT_FAILURES, Move, Progress, Skip, Start, next_moves
 from workflows.core.states import TERMINAL_STEP_STATUSES, SkipReason, StepStatus
+from workflows.core.steps import TriggerRule
 
 RULES: tuple[str, ...] = TriggerRule.__args__  # type: ignore[attr-defined]
 

@@ -9,6 +9,7 @@ import pytest
 from workflows.core.states import (
     EXECUTION_MOVES,
     LIVE_EXECUTION_STATUSES,
+    RETRYABLE_EXECUTION_STATUSES,
     STEP_MOVES,
     TERMINAL_EXECUTION_STATUSES,
     TERMINAL_STEP_STATUSES,
@@ -18,6 +19,10 @@ from workflows.core.states import (
 )
 
 MACHINES = [(ExecutionStatus, EXECUTION_MOVES), (StepStatus, STEP_MOVES)]
+ENDS = {
+    ExecutionStatus: TERMINAL_EXECUTION_STATUSES,
+    StepStatus: TERMINAL_STEP_STATUSES,
+}
 
 
 @pytest.mark.parametrize(("statuses", "moves"), MACHINES)
@@ -39,8 +44,15 @@ def test_every_status_can_be_reached_and_left_for_an_end(
         return found
 
     assert reach(statuses("pending")) == set(statuses)
-    ends = {status for status in statuses if not moves[status]}
-    assert all(reach(status) & ends for status in statuses)
+    assert all(reach(status) & ENDS[statuses] for status in statuses)
+
+
+def test_what_has_ended_stays_so_unless_a_run_that_did_not_complete_is_retried() -> None:
+    for statuses, moves in MACHINES:
+        left = {status: moves[status] for status in ENDS[statuses] if moves[status]}
+        may = RETRYABLE_EXECUTION_STATUSES if statuses is ExecutionStatus else set()
+        assert left == {status: {ExecutionStatus.PENDING} for status in may}
+    assert {"failed", "cancelled", "timeout"} == RETRYABLE_EXECUTION_STATUSES
 
 
 def test_the_terminal_statuses_are_those_of_the_contract() -> None:

@@ -13,7 +13,7 @@ from agents.models import AgentInstance
 from approvals.models import WorkflowStepApproval
 from mgx.api import urlpatterns
 from workflows.clock import database_now
-from workflows.models import ApiToken, Project, WorkflowExecution
+from workflows.models import ApiToken, Project, WorkflowExecution, WorkflowSchedule
 from workflows.services.definitions import create_workflow
 
 pytestmark = pytest.mark.django_db
@@ -22,7 +22,7 @@ ROLES = ("viewer", "operator", "approver", "editor", "admin")
 #: What every caller may see: the installation's, not a workspace's.
 SHARED = {"agent-definitions/<uuid:id>/"}
 #: The word in a route before its id → the kind of thing that the id names.
-KINDS = ("tokens", "projects", "workflows", "executions", "approvals", "agents")
+KINDS = ("tokens", "projects", "workflows", "schedules", "executions", "approvals", "agents")
 
 
 def _routes():
@@ -42,7 +42,7 @@ def _with_id(route):
 
 
 OBJECT_ROUTES = [(route, method) for route, method in _routes() if _with_id(route)]
-ABOUT_THE_API = {"schema/", "docs/"}
+ABOUT_THE_API = {"schema/", "docs/", "workflows/schema.json"}
 LIST_ROUTES = [
     route
     for route, method in _routes()
@@ -74,11 +74,13 @@ def foreign(other_workspace, outsider, make_agents, example_definition):
         digest="0" * 64,
         requested_at=now,
     )
+    schedule = WorkflowSchedule.objects.create(workflow=workflow, name="Secret", cron="0 9 * * *")
     token = ApiToken.objects.create(user=outsider, name="Secret", prefix="x", digest="x")
     return {
         "tokens": token,
         "projects": project,
         "workflows": workflow,
+        "schedules": schedule,
         "executions": execution,
         "approvals": approval,
         "agents": agents["planner"],
@@ -102,6 +104,8 @@ def _body(route, method):
         return {"feedback": "No"}
     if route.endswith("comments/"):
         return {"body": "Hm"}
+    if route.endswith("signals/"):
+        return {"name": "paid"}
     return {}
 
 
@@ -172,6 +176,11 @@ def test_nothing_foreign_can_be_named_in_a_body(api, foreign, workflow, named_by
         ("executions/", {"workflow": named, "workspace": "acme", **inputs}),
         ("executions/", {"workflow": "Deploy", "project": project, **inputs}),
         ("executions/batch/", {"workflow": named, "input_variables": [{}]}),
+        ("schedules/", {"workflow": named, "name": "n", "cron": "0 9 * * *"}),
+        (
+            "schedules/",
+            {"workflow": named, "workspace": "globex", "name": "n", "cron": "0 9 * * *"},
+        ),
         ("workflows/", {"workspace": "globex", "name": "n", "steps": [task]}),
         ("workflows/", {"project": project, "name": "n", "steps": [task]}),
         ("workflows/validate/", {"workspace": "globex", "name": "n", "steps": [task]}),

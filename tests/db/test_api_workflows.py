@@ -1,9 +1,12 @@
 """Definitions over REST."""
 
 import json
+from io import StringIO
 
 import pytest
 import yaml
+from django.core.management import call_command
+from jsonschema import Draft202012Validator
 
 from workflows.models import Project, Workflow, WorkflowExecution
 
@@ -24,6 +27,15 @@ def editor(api):
 
 def create(client, document, **extra):
     return client.post(URL, {"workspace": "acme", **document}, format="json", **extra)
+
+
+def task(name, after=(), **config):
+    return {
+        "name": name,
+        "step_type": "task",
+        "depends_on_steps": list(after),
+        "config": {"task": "transform", **config},
+    }
 
 
 class TestCreating:
@@ -208,6 +220,39 @@ class TestFiles:
         assert made.json()["steps"] == editor.get(url).json()["steps"]
         assert made.json()["published_version"] == 1
 
+    @pytest.mark.parametrize("form", ["yaml", "json"])
+    def test_a_round_trip_changes_nothing(self, editor, workflow, form):
+        config = {"inputs": {"text": "no", "null": None, "n": 1e5, "list": ["1e5", {"~": True}]}}
+        retried = {"retry": {"initial_seconds": 0.5}, "fallback": {"output": {"by": None}}}
+        inner = [task("check", **config, **retried), task("note", after=["check"], queue="slow")]
+        every = [
+            {"name": "fan", "step_type": "parallel",
+             "config": {"steps": inner, "for_each": [1, None, "x"], "max_concurrency": 2}},
+            {"name": "loop", "step_type": "sequential", "depends_on_steps": ["fan"],
+             "config": {"repeat_until": "true", "steps": [task("once", **config)]}},
+            {"name": "which", "step_type": "condition", "condition_expression": "1 < 2",
+             "config": {"branches": {"true": ["rest"]}, "default": ["sub"]}},
+            {"name": "rest", "step_type": "wait", "depends_on_steps": ["which"],
+             "config": {"seconds": 0.5}, "metadata": {"a": [None]}},
+            {"name": "sub", "step_type": "workflow", "depends_on_steps": ["which"],
+             "timeout_seconds": 5, "config": {"workflow": "Deploy"}},
+        ]  # fmt: skip
+        made = create(editor, {"name": "Every", "steps": every, "metadata": {"0": "0123"}})
+        assert made.status_code == 201, made.content
+        url = f"{URL}{made.json()['id']}/"
+        exported = editor.get(f"{url}export/?format={form}").content.decode()
+        renamed = exported.replace("Every", "Other")
+        body = {"workspace": "acme", "format": form, "text": renamed}
+        again = editor.post(f"{URL}import/", body, format="json")
+        assert again.status_code == 201, again.content
+        other = f"{URL}{again.json()['id']}/"
+        assert editor.get(f"{other}export/?format={form}").content.decode() == renamed
+        one, two = (
+            editor.get(f"{each}versions/").json()["results"][0]["definition"]
+            for each in (url, other)
+        )
+        assert {**two, "name": "Every"} == one
+
     def test_an_export_is_a_file(self, editor, workflow):
         answer = editor.get(f"{URL}{workflow.id}/export/")
         assert answer["Content-Type"].startswith("application/yaml")
@@ -300,3 +345,83 @@ def test_large_numbers_stay_exact(editor, workspace, users):
     assert answer.status_code == 201, answer.content
     read = editor.get(f"{URL}{answer.json()['id']}/").content
     assert json.loads(read)["metadata"]["n"] == 9223372036854775809
+
+
+class TestDifferences:
+    @pytest.fixture
+    def url(self, workflow):
+        return f"{URL}{workflow.id}/"
+
+    @pytest.fixture
+    def changed(self, editor, url, document):
+        """The workflow with a draft that says something else than its version 1."""
+        document["steps"][1]["config"]["approval"]["title"] = "Really?"
+        document["steps"].pop()
+        assert editor.put(url, document, format="json").status_code == 200
+        return document
+
+    TITLE = {
+        "kind": "changed",
+        "step_name": "approval_gate",
+        "path": "/config/approval/title",
+        "before": "Approve Deployment Plan",
+        "after": "Really?",
+    }
+
+    def test_the_draft_is_compared_with_the_version_that_runs(self, api, url, changed):
+        answer = api("viewer").get(f"{url}differences/").json()
+        assert (answer["from"], answer["to"]) == ("1", "draft")
+        title, gone = answer["changes"]
+        assert title == self.TITLE
+        assert (gone["kind"], gone["step_name"], gone["path"]) == ("removed", "execute_plan", "")
+        assert gone["before"]["step_type"] == "agent"
+        assert gone["after"] is None
+
+    def test_any_two_can_be_compared(self, editor, url, changed):
+        assert editor.post(f"{url}publish/").status_code == 200
+        there = editor.get(f"{url}differences/?from=1&to=2").json()["changes"]
+        back = editor.get(f"{url}differences/?from=2&to=1").json()["changes"]
+        assert [c["kind"] for c in there] == ["changed", "removed"]
+        assert [c["kind"] for c in back] == ["changed", "added"]
+        assert editor.get(f"{url}differences/?from=2&to=2").json()["changes"] == []
+        assert editor.get(f"{url}differences/").json()["changes"] == []
+
+    def test_without_a_version_there_is_only_the_draft(self, editor, document):
+        made = create(editor, {**document, "draft": True}).json()
+        answer = editor.get(f"{URL}{made['id']}/differences/").json()
+        assert answer == {"from": "draft", "to": "draft", "changes": []}
+
+    @pytest.mark.parametrize(("wanted", "code"), [("2", 404), ("x", 400), ("-1", 400), ("", 400)])
+    def test_a_version_that_is_none_is_refused(self, editor, url, wanted, code):
+        answer = editor.get(f"{url}differences/?from={wanted}")
+        assert answer.status_code == code
+        if code == 400:
+            assert answer.json()["errors"][0]["pointer"] == "/from"
+
+    def test_another_workspace_sees_none(self, outsider, make_api, url):
+        assert make_api(outsider).get(f"{url}differences/").status_code == 404
+
+    def test_publishing_tells_what_it_changed(self, editor, url, changed):
+        published = editor.post(f"{url}publish/").json()
+        assert published["number"] == 2
+        assert published["changes"][0] == self.TITLE
+        again = editor.post(f"{url}publish/").json()
+        assert (again["number"], again["changes"]) == (2, [])
+
+    def test_the_first_version_changes_nothing(self, editor, document):
+        made = create(editor, {**document, "draft": True}).json()
+        published = editor.post(f"{URL}{made['id']}/publish/").json()
+        assert (published["number"], published["changes"]) == (1, [])
+
+
+def test_the_schema_of_definitions_is_for_every_editor(client, document):
+    answer = client.get(f"{URL}schema.json")
+    assert answer.status_code == 200
+    assert answer["Content-Type"] == "application/schema+json"
+    assert answer["Cache-Control"] == "public, max-age=3600"
+    schema = answer.json()
+    assert schema["$id"] == f"{URL}schema.json"
+    Draft202012Validator(schema).validate(document)
+    out = StringIO()
+    call_command("definition_schema", stdout=out)
+    assert json.loads(out.getvalue()) == schema

@@ -32,13 +32,20 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         Installation(directory, url).manage("migrate", "--verbosity", "0")
         yield url
         return
-    name = f"mgx_template_{uuid4().hex[:12]}"
-    _on_postgresql(url, f'CREATE DATABASE "{name}"')
+    with fresh_database(url) as made:
+        Installation(directory, made).manage("migrate", "--verbosity", "0")
+        yield made
+
+
+@contextmanager
+def fresh_database(url: str) -> Iterator[str]:
+    """Make an empty database on the server that ``url`` names; yield its own URL."""
+    name = f"mgx_{uuid4().hex[:12]}"
+    _on_postgresql(url, f'CREATE DATABASE "{name}"', "postgres")
     try:
-        Installation(directory, _with_database(url, name)).manage("migrate", "--verbosity", "0")
         yield _with_database(url, name)
     finally:
-        _on_postgresql(url, f'DROP DATABASE "{name}" WITH (FORCE)')
+        _on_postgresql(url, f'DROP DATABASE "{name}" WITH (FORCE)', "postgres")
 
 
 @contextmanager

@@ -9,10 +9,10 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -20,9 +20,13 @@ from tests.invariants import assert_invariants
 from tests.process.installation import ROOT, Installation, eventually
 
 #: With MGX_CHAOS=long there is more of everything.
-SCALE = 10 if os.environ.get("MGX_CHAOS") == "long" else 1
+IS_LONG = os.environ.get("MGX_CHAOS") == "long"
+SCALE = 10 if IS_LONG else 1
 #: Seconds between two kills, at least and at most; the long form is about what lasts.
 _PAUSES = (0.1, 0.8) if SCALE == 1 else (1, 5)
+
+
+T = TypeVar("T")
 
 
 class Cluster:
@@ -204,6 +208,12 @@ class Killer:
     def wait(self) -> None:
         """Let some work be done; when the next kill comes is the point of it."""
         time.sleep(self._random.uniform(*_PAUSES))
+
+    def between(self, least: float, most: float) -> float:
+        return self._random.uniform(least, most)
+
+    def choose(self, among: Sequence[T]) -> T:
+        return self._random.choice(among)
 
     def kill_a_worker(self) -> None:
         drivers = self._cluster.drivers()

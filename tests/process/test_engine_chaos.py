@@ -2,14 +2,16 @@
 
 import os
 import signal
+from collections.abc import Callable
 
 import pytest
 
-from tests.process.engine_cluster import SCALE, Cluster, Killer, cluster, seeds
+from tests.process.engine_cluster import IS_LONG, SCALE, Cluster, Killer, cluster, seeds
 from tests.process.installation import eventually
 
 __all__ = ["cluster"]
 
+Note = Callable[[str, object], None]
 RUNS = 30 * SCALE
 #: Seconds in which all runs end after the last fault.
 PATIENCE = 60 * SCALE
@@ -26,8 +28,9 @@ def busy(cluster: Cluster) -> Cluster:
 
 @pytest.mark.parametrize("seed", seeds())
 def test_killing_workers_at_random_moments_loses_and_repeats_nothing(
-    busy: Cluster, seed: int
+    busy: Cluster, record_property: Note, seed: int
 ) -> None:
+    record_property("promise", "P2 kill -9 of workers under load")
     killer = Killer(busy, seed)
     for _ in range(4 * SCALE):
         killer.wait()
@@ -36,6 +39,7 @@ def test_killing_workers_at_random_moments_loses_and_repeats_nothing(
     busy.wait_for_the_end(PATIENCE)
     assert busy.statuses() == {"completed": RUNS}
     busy.check()
+    record_property("figures", f"{4 * SCALE} workers killed, {RUNS} runs completed")
 
 
 @pytest.mark.parametrize("seed", seeds())
@@ -50,9 +54,13 @@ def test_after_the_whole_cluster_was_killed_a_new_one_goes_on(busy: Cluster, see
     busy.check()
 
 
-def test_a_cluster_that_is_asked_to_stop_hands_back_what_it_cannot_finish(busy: Cluster) -> None:
+def test_a_cluster_that_is_asked_to_stop_hands_back_what_it_cannot_finish(
+    busy: Cluster, record_property: Note
+) -> None:
     """A rolling restart: nothing that was interrupted is charged for it."""
-    for _ in range(min(SCALE, 4)):
+    record_property("promise", "P21 drivers restarted one after the other under load")
+    restarts = 5 if IS_LONG else 2
+    for _ in range(restarts):
         busy.wait_for_half()
         assert busy.terminate() == 0
         owned = busy.installation.query(
@@ -68,9 +76,13 @@ def test_a_cluster_that_is_asked_to_stop_hands_back_what_it_cannot_finish(busy: 
     )
     assert charged == []
     busy.check(repeats_attempts=True)
+    record_property("figures", f"{restarts} restarts under {RUNS} runs, no attempt charged")
 
 
-def test_a_worker_that_was_only_asleep_cannot_write_any_more(busy: Cluster) -> None:
+def test_a_worker_that_was_only_asleep_cannot_write_any_more(
+    busy: Cluster, record_property: Note
+) -> None:
+    record_property("promise", "P3 a worker stopped until it was fenced, then let go on")
     sleeper = busy.drivers()[0]
     busy.put_to_sleep(sleeper)
     try:
@@ -80,25 +92,40 @@ def test_a_worker_that_was_only_asleep_cannot_write_any_more(busy: Cluster) -> N
     busy.wait_for_the_end(PATIENCE)
     assert busy.statuses() == {"completed": RUNS}
     busy.check()
+    record_property("figures", f"{RUNS} of {RUNS} runs completed, no attempt twice")
+
+
+#: Tasks that end their worker, or nearly, and the error that their runs end with.
+POISON = {"die": "worker_lost", "hog": "error"} | ({"crash": "worker_lost"} if IS_LONG else {})
 
 
 def test_a_step_that_kills_its_worker_is_given_up_and_the_others_complete(
-    cluster: Cluster,
+    cluster: Cluster, record_property: Note
 ) -> None:
+    record_property("promise", "P17 steps that end their worker beside healthy runs")
     cluster.run(
         "steps = [scenes.step('long', seconds=0.5), scenes.step('next', 'long')];"
-        "workflow = scenes.publish(steps); scenes.start(workflow, 10);"
-        "deadly = [scenes.step('die', task='die', seconds=0)];"
-        "from workflows.services.definitions import create_workflow;"
-        "document = {'name': 'Deadly', 'steps': deadly};"
-        "workspace = workflow.workspace;"
-        "scenes.start(create_workflow(workspace=workspace, document=document, user=None), 1)"
+        "workflow = scenes.publish(steps); scenes.start(workflow, 20)"
     )
+    for name in POISON:
+        cluster.run(
+            "from workflows.models import Workspace;"
+            "from workflows.services.definitions import create_workflow;"
+            f"steps = [scenes.step('poison', task={name!r}, seconds=0)];"
+            f"document = {{'name': {name!r}, 'max_retries': 0, 'steps': steps}};"
+            "workspace = Workspace.objects.get();"
+            "workflow = create_workflow(workspace=workspace, document=document, user=None);"
+            "scenes.start(workflow, 1)"
+        )
     cluster.start()
     cluster.wait_for_the_end(PATIENCE)
-    assert cluster.statuses() == {"completed": 10, "failed": 1}
-    failed = cluster.installation.query(
-        "SELECT error_code FROM workflows_workflowexecution WHERE status = 'failed'"
+    ends = dict(
+        cluster.installation.query(
+            "SELECT w.name, e.error_code FROM workflows_workflowexecution e"
+            " JOIN workflows_workflow w ON w.id = e.workflow_id WHERE e.status = 'failed'"
+        )
     )
-    assert failed == [("worker_lost",)]
+    assert ends == POISON
+    assert cluster.statuses() == {"completed": 20, "failed": len(POISON)}
     cluster.check()
+    record_property("figures", f"{', '.join(POISON)} given up, 20 of 20 others completed")

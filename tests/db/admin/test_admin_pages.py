@@ -22,6 +22,7 @@ from workflows.models import (
     User,
     Workflow,
     WorkflowExecution,
+    WorkflowSchedule,
     WorkflowStepExecution,
     WorkflowVersion,
     Workspace,
@@ -50,6 +51,7 @@ SCOPED = [
     Project,
     Membership,
     Workflow,
+    WorkflowSchedule,
     *(model for model in READ_ONLY if model not in (EngineDriver, ApiToken)),
 ]
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -97,6 +99,9 @@ def rows(workspace, workflow, users, agents):
         Membership: Membership.objects.get(user=users["viewer"]),
         Workflow: workflow,
         WorkflowVersion: workflow.published_version,
+        WorkflowSchedule: WorkflowSchedule.objects.create(
+            workflow=workflow, name="Nightly", cron="0 2 * * *"
+        ),
         WorkflowExecution: run,
         WorkflowStepExecution: step,
         Event: Event.objects.filter(workspace=workspace)[0],

@@ -142,6 +142,52 @@ def test_several_are_cancelled_by_an_action_that_asks_first(staff, silent, users
     assert "has ended" in said
 
 
+def do(client, verb, *runs):
+    """Choose an action of the list for these runs; return what is said."""
+    data = {"action": f"{verb}_selected", "_selected_action": [str(run.pk) for run in runs]}
+    return messages_on(client.post(list_of(WorkflowExecution), data, follow=True))
+
+
+def test_runs_are_paused_and_resumed_by_actions_that_say_what_came_of_each(
+    staff, silent, users, run
+):
+    client = staff("operator")
+    other = start_execution(silent, input_variables={}, user=users["operator"], door="api")
+    assert do(client, "pause", run) == ["Silent, run 1 is paused."]
+    said = do(client, "pause", run, other)
+    assert sorted(said) == [
+        "Silent, run 1: This run is paused already",
+        "Silent, run 2 is paused.",
+    ]
+    assert do(client, "resume", run) == ["Silent, run 1 goes on."]
+    assert do(client, "resume", run) == ["Silent, run 1: This run is waiting, not paused"]
+    assert WorkflowExecution.objects.filter(is_paused=True).get() == other
+
+
+def test_a_run_is_retried_by_an_action(staff, run):
+    client = staff("operator")
+    client.post(page_of(run, "cancel"), {"reason": "Wrong host"})
+    assert do(client, "retry", run)[-1] == "Silent, run 1 goes on with the steps that failed."
+    run.refresh_from_db()
+    assert (run.status, run.error_message) == ("pending", "")
+    assert "Only a run that did not complete" in do(client, "retry", run)[0]
+
+
+def test_a_run_is_run_again_by_an_action(staff, users, run):
+    assert do(staff("operator"), "rerun", run) == ["Silent, run 2 has started."]
+    new = WorkflowExecution.objects.get(rerun_of=run)
+    assert (new.started_by, new.started_through) == (users["operator"], "admin")
+    assert page_of(run) in staff("operator").get(page_of(new)).content.decode()
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "retry", "rerun"])
+def test_who_may_not_operate_a_run_does_nothing_with_it(staff, stranger, superuser, run, verb):
+    before = list(WorkflowExecution.objects.values())
+    for client in (staff("viewer"), stranger, superuser):
+        do(client, verb, run)
+    assert list(WorkflowExecution.objects.values()) == before
+
+
 def test_who_may_not_cancel_is_refused(staff, stranger, superuser, run):
     viewer = staff("viewer")
     assert "Cancel this run" not in viewer.get(page_of(run)).content.decode()

@@ -1,7 +1,9 @@
 """A driver without threads: each turn is taken when the test says so."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 from workflows.clock import database_now
 from workflows.core.outcomes import Completed, Outcome
@@ -25,15 +27,32 @@ class DriverByHand:
         self.holdings = Holdings(leases.register())
         self.begun: dict[str, StepContext] = {}
         self.cancelled: list[Any] = []
+        self.stopped: list[Any] = []
 
-    def turn(self, *results: Result, drivers: int = 1, **how: bool) -> AfterCommit:
-        """Take one turn: look at everything, and claim all there is, unless told otherwise."""
+    def turn(
+        self, *results: Result, drivers: int = 1, ahead: float = 0.0, **how: bool
+    ) -> AfterCommit:
+        """Take one turn: look at everything, and claim all there is, unless told otherwise.
+
+        ``ahead``: by how many seconds the turn is later than now.
+        """
         options = {"has_hint": True, "is_inventory": True, "is_draining": False} | how
-        after = self.holdings.take_turn(
-            list(results), about=database_now(), drivers=drivers, **options
-        )
-        self.begun |= {context.step.name: context for context in after.start}
+        hold = leases.hold
+
+        def hold_later(*given: Any) -> leases.Held:
+            held = hold(*given)
+            return held._replace(now=held.now + timedelta(seconds=ahead))
+
+        with patch.object(leases, "hold", hold_later):
+            after = self.holdings.take_turn(
+                list(results),
+                about=database_now() + timedelta(seconds=ahead),
+                drivers=drivers,
+                **options,
+            )
+        self.begun |= {context.name: context for context in after.start}
         self.cancelled += after.cancel
+        self.stopped += after.cancel_attempts
         return after
 
     def result(self, step: str, outcome: Outcome | None = None) -> Result:
@@ -54,4 +73,4 @@ class DriverByHand:
 
 
 def result_of(context: StepContext, outcome: Outcome) -> Result:
-    return Result(context.execution_id, context.step.name, context.attempt, outcome)
+    return Result.of(context, outcome)

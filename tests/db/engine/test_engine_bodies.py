@@ -1,6 +1,7 @@
 """Whatever a step's body does, its attempt comes to an end and the driver lives."""
 
 import asyncio
+import logging
 import math
 import sys
 import threading
@@ -18,6 +19,7 @@ from tests.db.engine.scenes import (
     task,
     temporary,
 )
+from workflows.logs import StepContextFilter
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
@@ -231,3 +233,25 @@ def test_an_output_as_deep_as_is_allowed_ends_its_run(scene: Scene) -> None:
         run = ended(scene.run(task("s", "test.deep")))
     assert run.status == "completed"
     assert run.output_data == {"s": deep(32)}
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_the_log_lines_of_a_body_name_its_step(
+    scene: Scene, caplog: pytest.LogCaptureFixture, is_async: bool
+) -> None:
+    logger = logging.getLogger("some.task")
+
+    def say() -> None:
+        logger.warning("At work")
+
+    async def say_async() -> None:
+        say()
+
+    by_step = StepContextFilter()
+    caplog.handler.addFilter(by_step)
+    with temporary("speak")(say_async if is_async else say):
+        run = scene.run(task("loud", "speak"))
+        ended(run)
+    caplog.handler.removeFilter(by_step)
+    [record] = [record for record in caplog.records if record.name == "some.task"]
+    assert record.logged_step == (run.id, "loud")

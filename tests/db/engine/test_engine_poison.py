@@ -29,8 +29,9 @@ from tests.db.engine.threads import at_once
 from workflows.bulk import settle_in
 from workflows.clock import database_now
 from workflows.engine import leases, store, timers, turn
+from workflows.engine.advance import Advance
 from workflows.engine.driver import Driver
-from workflows.engine.turn import Turn
+from workflows.engine.holdings import AfterCommit, Holdings
 from workflows.models import EngineDriver, Timer, WorkflowExecution
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -43,15 +44,15 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def poison(monkeypatch: pytest.MonkeyPatch, method: str, is_poison: Callable[..., bool]) -> None:
-    """Let a method of ``Turn`` raise for what is poison."""
-    original = getattr(Turn, method)
+    """Let a method of ``Advance`` raise for what is poison."""
+    original = getattr(Advance, method)
 
-    def raising(self: Turn, run: Any, *rest: Any, **named: Any) -> Any:
+    def raising(self: Advance, run: Any, *rest: Any, **named: Any) -> Any:
         if is_poison(run, *rest):
             raise ValueError("poison")
         return original(self, run, *rest, **named)
 
-    monkeypatch.setattr(Turn, method, raising)
+    monkeypatch.setattr(Advance, method, raising)
 
 
 def test_a_result_that_cannot_be_written_fails_its_attempt_only(
@@ -111,7 +112,7 @@ def test_a_run_that_becomes_impossible_underway_is_ended(
         launch()
         request_of(sick)
         step_is(healthy, "a", "running")
-        poison(monkeypatch, "_start", lambda run, name: run.id == sick.id and name == "a")
+        poison(monkeypatch, "_start", lambda run, frame, name: run.id == sick.id and name == "a")
         scene.decide(sick)
         run = ended(sick, 30)
         assert (run.status, run.error_code) == ("failed", "engine_error")
@@ -289,6 +290,25 @@ def test_a_driver_that_is_stopped_in_a_transaction_does_not_keep_others_from_tak
 
     answers = at_once(2, lambda number: (stop_in_the_middle, take_over)[number](number))
     assert answers == ["gone", 1]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no such settings")
+def test_a_drivers_connection_is_settled_from_its_first_turn_on(
+    launch: Callable[[], Driver], monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.MGX_LEASE_SECONDS = 7
+    longest: list[str] = []
+    take_turn = Holdings.take_turn
+
+    def note(holdings: Holdings, *results: Any, **how: Any) -> AfterCommit:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW idle_in_transaction_session_timeout")
+            longest.append(cursor.fetchone()[0])
+        return take_turn(holdings, *results, **how)
+
+    monkeypatch.setattr(Holdings, "take_turn", note)
+    launch()
+    assert eventually(lambda: longest, "the first turn")[0] == "7s"
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connections to cut")

@@ -271,9 +271,11 @@ def test_a_task_that_is_not_registered_fails_its_step_at_once(scene: Scene) -> N
 
 
 def test_inputs_that_a_task_does_not_take_fail_its_step_at_once(scene: Scene) -> None:
-    run = ended(scene.run(task("s", "sleep", inputs={"seconds": 0, "minutes": 1})))
-    assert run.error_code == "invalid_inputs"
-    assert "minutes" in run.error_message
+    variables = [{"name": "pause", "data_type": "string", "default_value": "5"}]
+    step = task("s", "sleep", inputs={"seconds": "${pause}"})
+    run = ended(scene.run(step, variables=variables))
+    assert (run.error_code, steps_of(run)["s"].attempts) == ("invalid_inputs", 1)
+    assert "'seconds'" in run.error_message
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """The pages of workflows: the list, one workflow, its start form, its draft."""
 
+from datetime import timedelta
+
 import pytest
 
-from tests.pages import html, row_titles
-from workflows.models import Workflow, WorkflowExecution
+from tests.pages import html, row_titles, text
+from workflows.models import Workflow, WorkflowExecution, WorkflowSchedule
 from workflows.services.definitions import create_workflow, draft_document, replace_draft
 
 pytestmark = pytest.mark.django_db
@@ -136,13 +138,14 @@ class TestDraft:
     def test_what_the_draft_changes_is_marked(self, client_for, workflow, users):
         document = draft_document(workflow)
         document["steps"].append(
-            {"name": "announce", "step_type": "task", "config": {"task": "log"}}
+            {"name": "announce", "step_type": "task", "config": {"task": "transform"}}
         )
         gate = document["steps"][1]["config"]["approval"]
         gate["auto_approve_after_seconds"] = 1_800
         replace_draft(workflow, document, user=users["editor"])
         page = html(client_for("editor").get(url(workflow)))
         assert "Draft, 2 changes" in page
+        assert "</span>task transform</div>" in page
         assert "<del>3600</del>" in page
         assert "<ins>1800</ins>" in page
         assert "Publish version 2" in page
@@ -180,8 +183,52 @@ class TestDraft:
         assert "Runs start from a published version." in page
         assert post(client_for("operator"), draft).status_code == 400
 
+    def test_steps_inside_blocks_are_compared_by_their_names(self, client_for, workspace, users):
+        inner = [
+            {"name": f"part_{i}", "step_type": "task", "config": {"task": "transform"}}
+            for i in (1, 2)
+        ]
+        block = {"name": "parts", "step_type": "parallel", "config": {"steps": inner[:1]}}
+        document = {"name": "Blocks", "steps": [block]}
+        blocks = create_workflow(workspace=workspace, document=document, user=users["editor"])
+        out = {**inner[0], "depends_on_steps": ["parts"]}
+        block = {**block, "config": {"steps": inner[1:]}}
+        replace_draft(blocks, {**document, "steps": [block, out]}, user=users["editor"])
+        page = html(client_for("editor").get(url(blocks)))
+        assert "Draft, 2 changes" in page
+        assert "part_2: Added" in page
+        assert "part_1: Moved" in page
+        assert "</span>in parts, first</div>" in page
+        assert "</span>in no block, after parts</div>" in page
+
+    def test_what_is_doubtful_in_the_draft_is_said(self, client_for, workflow):
+        page = html(client_for("viewer").get(url(workflow)))
+        assert "No errors, 1 warning" in page
+        assert "approves itself after 3600 s" in page
+
 
 class TestRunsAndVersions:
+    def test_it_says_how_the_runs_went(self, client_for, workflow, start):
+        for status in ("completed", "completed", "failed"):
+            run = start()
+            WorkflowExecution.objects.filter(pk=run.pk).update(
+                status=status,
+                started_at=run.created_at,
+                completed_at=run.created_at + timedelta(seconds=90),
+                active_seconds=60,
+                wake_at=None,
+            )
+        words = text(client_for("viewer").get(url(workflow)))
+        assert "Runs, 30 days 3 Completed 2, 67 % Running time, median 1 min 00 s" in words
+
+    def test_schedules_are_listed(self, client_for, workflow):
+        WorkflowSchedule.objects.create(
+            workflow=workflow, name="Nightly", cron="0 2 * * *", last_error="It was refused"
+        )
+        words = text(client_for("viewer").get(url(workflow)))
+        assert "Nightly Active 0 2 * * * UTC" in words
+        assert "It was refused" in words
+
     def test_the_latest_runs_are_listed(self, client_for, workflow, start):
         run = start()
         page = html(client_for("viewer").get(url(workflow)))

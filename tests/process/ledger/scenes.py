@@ -1,18 +1,23 @@
 """What a test has done inside an installation: a workflow, its runs, who decides at its gates."""
 
+import contextlib
 import itertools
+import random
 import sys
 import time
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from agents.models import AgentDefinition, AgentInstance, AgentType
 from approvals.models import Door, WorkflowStepApproval
 from approvals.services.decisions import Decision, decide_many
+from workflows.errors import Conflict
 from workflows.models import Membership, User, Workflow, WorkflowExecution
 from workflows.services.access import create_workspace
 from workflows.services.definitions import create_workflow
-from workflows.services.executions import start_executions
+from workflows.services.executions import cancel_execution, start_executions
 
 AGENT_PLACES = 5
 
@@ -85,3 +90,49 @@ def decide_everything() -> None:
         elif not live.exists():
             sys.exit(0)
         time.sleep(0.05)
+
+
+def decide_some(count: int) -> None:
+    """Approve what has asked first."""
+    approver = User.objects.get(username="approver")
+    pending = WorkflowStepApproval.objects.pending().order_by("id").values_list("id", flat=True)
+    decisions = [Decision(i, "approved") for i in pending[:count]]
+    decide_many(decisions, user=approver, door=Door.API)
+
+
+def cancel_everything(seed: int) -> None:
+    """Cancel each run at a moment that the seed decides; note when that had returned."""
+    draw = random.Random(seed)  # noqa: S311  (a test's own)
+    operator = User.objects.get(username="operator")
+    ids = list(WorkflowExecution.objects.values_list("id", flat=True))
+    draw.shuffle(ids)
+    with open(settings.MGX_VAR / "cancelled", "w") as told:
+        for execution_id in ids:
+            time.sleep(draw.uniform(0, 0.2))
+            with contextlib.suppress(Conflict):
+                cancel_execution(execution_id, user=operator)
+                told.write(f"{execution_id.hex} {time.time()}\n")
+
+
+def die_at_commits(commits: list[int]) -> None:
+    """Start a run for each of these commits, before and after which its driver dies; note the
+    run and whether it did. Stop where a run has no such commit."""
+    workflow = Workflow.objects.get()
+    approver = User.objects.get(username="approver")
+    order, died = settings.MGX_VAR / "die_at", settings.MGX_VAR / "died"
+    with open(settings.MGX_VAR / "deaths", "w") as told:
+        for number, when in itertools.product(commits, ("before", "after")):
+            (settings.MGX_VAR / "new").write_text(f"{number} {when}")
+            (settings.MGX_VAR / "new").rename(order)
+            execution = start_executions(workflow, [{}], user=None, door="api")[0]
+            while WorkflowExecution.objects.filter(id=execution.id, completed_at=None).exists():
+                pending = WorkflowStepApproval.objects.pending().values_list("id", flat=True)
+                decisions = [Decision(i, "approved") for i in pending]
+                decide_many(decisions, user=approver, door=Door.API)
+                time.sleep(0.02)
+            if order.exists():
+                order.unlink()
+                return
+            died.unlink()
+            told.write(f"{number} {when}\n")
+            told.flush()

@@ -2,13 +2,18 @@
 
 import asyncio
 import os
+import resource
+import signal
 import time
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
 from workflows.handlers import StepContext
 from workflows.tasks import task
+
+_MEGABYTE = 1024 * 1024
 
 
 @task("ledger.note")
@@ -32,6 +37,30 @@ def die(context: StepContext) -> None:
     """Write the line, then end the process as a crash does."""
     write(context)
     os._exit(1)
+
+
+@task("ledger.crash")
+def crash(context: StepContext) -> None:
+    """Write the line, then end the process as a broken extension module does."""
+    write(context)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+@task("ledger.hog")
+def hog(context: StepContext) -> None:
+    """Write the line, then take memory until there is no more; this process may have 256 MB."""
+    write(context)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + 256 * _MEGABYTE
+    resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
+    taken = []
+    try:
+        while True:
+            taken.append(bytearray(32 * _MEGABYTE))
+    finally:
+        taken.clear()
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def write(context: StepContext) -> None:

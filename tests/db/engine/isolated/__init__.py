@@ -1,0 +1,1 @@
+"""An app whose tasks spin, crash and flood, for processes of their own."""

@@ -1,0 +1,165 @@
+"""What is deleted when, and what never is."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django_q.models import Schedule
+
+from approvals.models import ApprovalDecision, WorkflowStepApproval
+from mgx.verify import CHECKS
+from tests.db.engine.conftest import ask
+from tests.db.engine.scenes import gate, task
+from workflows import housekeeping
+from workflows.clock import database_now
+from workflows.models import (
+    EngineDriver,
+    Event,
+    EventStream,
+    IdempotencyKey,
+    WorkflowExecution,
+    WorkflowStepExecution,
+)
+from workflows.services.retention import prune
+
+pytestmark = pytest.mark.django_db
+
+
+def later(days: float) -> datetime:
+    """Return the moment that it will be in so many days."""
+    return database_now() + timedelta(days=days)
+
+
+def keep(scene: Any, days: Any) -> None:
+    scene.workspace.settings = {"retention_days": days}
+    scene.workspace.save()
+
+
+def test_by_default_runs_are_kept_for_ever(scene, hand) -> None:
+    scene.run(task("a"))
+    hand.work()
+    found = prune(later(10_000))
+    assert (found.executions, found.events) == (0, 0)
+
+
+def test_an_old_run_goes_with_its_steps_requests_and_events(scene, hand) -> None:
+    keep(scene, 30)
+    run = scene.run(task("a"), gate(after=["a"], title="?"))
+    hand.work()
+    scene.decide(run)
+    hand.work()
+    told = Event.objects.count()
+    assert prune(later(29)).executions == 0
+    found = prune(later(31))
+    assert (found.executions, found.events) == (1, told)
+    for model in (WorkflowExecution, WorkflowStepExecution, WorkflowStepApproval, ApprovalDecision):
+        assert not model.objects.exists(), model
+    stream = EventStream.objects.get(workspace=scene.workspace)
+    assert stream.pruned_seq == stream.last_seq == told
+
+
+def test_a_live_run_is_kept_however_old(scene, hand) -> None:
+    keep(scene, 1)
+    run = scene.run(gate(title="?"))
+    hand.turn()
+    assert prune(later(1_000)).executions == 0
+    scene.decide(run)
+    hand.turn()
+    run.refresh_from_db()
+    assert run.status == "completed"
+
+
+def test_the_setting_of_the_installation_is_the_default(scene, hand, settings) -> None:
+    settings.MGX_RETENTION_DAYS = 30
+    scene.run(task("a"))
+    hand.work()
+    for own in (0, 60):
+        keep(scene, own)
+        assert prune(later(31)).executions == 0
+    for nonsense in (None, -1, "30", True, [1]):
+        keep(scene, nonsense)
+        assert prune(later(29)).executions == 0
+    assert prune(later(31)).executions == 1
+
+
+def test_only_the_workspace_that_wants_it_forgets(scene, hand, other_workspace, settings) -> None:
+    settings.MGX_RETENTION_DAYS = 30
+    keep(scene, 0)
+    scene.run(task("a"))
+    hand.work()
+    assert prune(later(1_000)).executions == 0
+    assert Event.objects.filter(workspace=scene.workspace).exists()
+
+
+def test_events_are_pruned_up_to_the_first_that_is_kept(scene, hand) -> None:
+    keep(scene, 30)
+    scene.run(task("a"))
+    hand.work()
+    old = Event.objects.count()
+    WorkflowExecution.objects.update(completed_at=database_now() - timedelta(days=40))
+    Event.objects.update(timestamp=database_now() - timedelta(days=40))
+    scene.run(task("b"))
+    hand.work()
+    found = prune(database_now())
+    assert (found.executions, found.events) == (1, old)
+    kept = Event.objects.order_by("seq")
+    assert kept[0].seq == EventStream.objects.get(workspace=scene.workspace).pruned_seq + 1
+    assert [text for check in CHECKS for text in check(ask)] == []
+
+
+def test_small_batches_delete_the_same(scene, hand) -> None:
+    keep(scene, 30)
+    for _ in range(4):
+        scene.run(task("a"), task("b"), task("c"))
+        hand.work()
+    events = Event.objects.count()
+    found = prune(later(31), batch=5)
+    assert (found.executions, found.events) == (4, events)
+    assert prune(later(31), batch=5).executions == 0
+
+
+def test_a_sub_workflow_is_kept_until_its_step_has_heard_of_its_end(scene, hand) -> None:
+    keep(scene, 1)
+    child = scene.workflow(task("inner"))
+    sub = {"name": "sub", "step_type": "workflow", "config": {"workflow": child.name}}
+    parent = scene.run(sub)
+    hand.turn()
+    inner = WorkflowExecution.objects.get(workflow=child)
+    hand.turn()
+    hand.finish("inner")
+    inner.refresh_from_db()
+    parent.refresh_from_db()
+    assert (inner.status, parent.status) == ("completed", "waiting")
+    assert prune(later(100)).executions == 0
+    WorkflowExecution.objects.filter(pk=parent.pk).update(wake_at=database_now())
+    hand.work()
+    parent.refresh_from_db()
+    assert parent.status == "completed"
+    assert prune(later(100)).executions == 2
+
+
+def test_answers_to_posts_are_kept_a_week(scene) -> None:
+    IdempotencyKey.objects.create(user=scene.users["operator"], key="k", request_digest="0" * 64)
+    assert prune(later(6)).idempotency_keys == 0
+    assert prune(later(8)).idempotency_keys == 1
+
+
+def test_it_is_arranged_for_every_night_once(db: None) -> None:
+    housekeeping.call_daily()
+    housekeeping.call_daily()
+    [schedule] = Schedule.objects.filter(name=housekeeping.SCHEDULE)
+    assert schedule.func == f"{housekeeping.run.__module__}.run"
+    assert schedule.schedule_type == Schedule.DAILY
+
+
+def test_the_command_says_what_it_deleted(scene, capsys) -> None:
+    long_ago = database_now() - timedelta(days=3)
+    EngineDriver.objects.create(
+        host="x", pid=1, started_at=long_ago, heartbeat_at=long_ago, stopped_at=long_ago
+    )
+    call_command("prune")
+    assert "Deleted 0 runs, 0 events, 0 idempotency keys." in capsys.readouterr().out
+    assert not EngineDriver.objects.filter(host="x").exists()
+    with pytest.raises(CommandError):
+        call_command("prune", batch=0)

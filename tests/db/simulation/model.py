@@ -1,0 +1,134 @@
+"""Random workflows, and how a run of each must end, worked out without the engine.
+
+A step's name says what it comes to: ``flaky2`` is the step number 2, whose first calls fail.
+Only trigger rules are used whose answer does not depend on the order in which steps end.
+"""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from tests.db.engine.scenes import agent, gate, task
+
+#: What a step comes to when it runs, by the kind of the step.
+COMES_TO = {
+    "steady": "completed",
+    "flaky": "completed",
+    "broken": "failed",
+    "tolerated": "failed",
+    "slow": "timeout",
+    "agent": "completed",
+    "asked": "completed",
+    "refused": "failed",
+    "auto": "completed",
+    "expiring": "timeout",
+    "true": "completed",
+    "false": "skipped",
+}
+#: Seconds that a gate waits for itself.
+PATIENCE = 60
+_RULES = ("all_success", "all_success", "all_success", "all_done", "always", "one_success")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A workflow's steps, and the status that each of them, and the run, must end with.
+
+    What stands in a block that does not run has none.
+    """
+
+    steps: list[dict[str, Any]]
+    statuses: dict[str, str]
+
+    @property
+    def run_status(self) -> str:
+        return _outcome(self.statuses)
+
+
+def kind_of(name: str) -> str:
+    return name.rstrip("0123456789")
+
+
+def draw_model(draw: random.Random) -> Model:
+    """Return a workflow of three to seven steps, some of which are blocks of two or three."""
+    steps = _draw_steps(draw, [*COMES_TO, "steady", "flaky", "block"], range(7))
+    return Model(steps, _statuses(steps))
+
+
+def _draw_steps(draw: random.Random, kinds: list[str], numbers: range) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = []
+    for number in numbers[: draw.randint(3, 7)]:
+        names = [step["name"] for step in steps]
+        before = sorted(draw.sample(names, min(len(names), draw.choice([0, 1, 1, 2, 2, 3]))))
+        name = f"{draw.choice(kinds)}{number}"
+        step = _step(name, before, draw)
+        step["trigger_rule"] = draw.choice(_RULES) if before else "all_success"
+        steps.append(step)
+    return steps
+
+
+def _step(name: str, before: list[str], draw: random.Random) -> dict[str, Any]:
+    retry = {"retry": {"initial_seconds": draw.choice([0, 0, 7, 45]), "jitter": 0}}
+    match kind_of(name):
+        case "steady" | "flaky" | "slow":
+            return task(name, after=before, config=retry, max_retries=2)
+        case "broken" | "tolerated" as kind:
+            config = retry | {"continue_on_error": kind == "tolerated"}
+            return task(name, after=before, config=config, max_retries=draw.choice([0, 1]))
+        case "agent":
+            return agent(name, after=before, config=retry)
+        case "asked" | "refused":
+            return gate(name, after=before)
+        case "auto":
+            return gate(name, after=before, auto_approve_after_seconds=PATIENCE)
+        case "expiring":
+            return gate(name, after=before, expires_after_seconds=PATIENCE)
+        case "block":
+            first = 10 * int(name.removeprefix("block")) + 10
+            inner = _draw_steps(draw, list(COMES_TO), range(first, first + 3))
+            block = {"name": name, "step_type": "parallel", "depends_on_steps": before}
+            return block | {"config": {"steps": inner}}
+        case kind:
+            condition = {"name": name, "step_type": "condition", "depends_on_steps": before}
+            return condition | {"condition_expression": "1 < 2" if kind == "true" else "1 > 2"}
+
+
+def _statuses(steps: list[dict[str, Any]]) -> dict[str, str]:
+    """Return how each step ends; the steps come after those that they wait for."""
+    statuses: dict[str, str] = {}
+    within: dict[str, str] = {}
+    for step in steps:
+        name, before = step["name"], step["depends_on_steps"]
+        succeeded = [
+            b for b in before if statuses[b] == "completed" or _is_tolerated(b, statuses[b])
+        ]
+        match step["trigger_rule"]:
+            case "all_success":
+                runs = len(succeeded) == len(before)
+            case "one_success":
+                runs = bool(succeeded)
+            case _:
+                runs = True
+        if not runs:
+            statuses[name] = "skipped"
+        elif kind_of(name) == "block":
+            inner = _statuses(step["config"]["steps"])
+            statuses[name] = _outcome(inner)
+            within |= inner
+        else:
+            statuses[name] = COMES_TO[kind_of(name)]
+    return statuses | within
+
+
+def _outcome(statuses: dict[str, str]) -> str:
+    """Return how a run, or a block, of these steps ends."""
+    failures = (
+        name
+        for name, status in statuses.items()
+        if status in ("failed", "timeout") and not _is_tolerated(name, status)
+    )
+    return "failed" if any(failures) else "completed"
+
+
+def _is_tolerated(name: str, status: str) -> bool:
+    return kind_of(name) == "tolerated" and status == "failed"

@@ -1,0 +1,57 @@
+"""What an earlier release left in the middle goes on after the upgrade: tests/golden."""
+
+import gzip
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.invariants import assert_invariants
+from tests.process.engine_cluster import Cluster
+from tests.process.installation import ROOT, Installation
+
+Note = Callable[[str, object], None]
+FIXTURES = sorted((ROOT / "tests/golden").glob("*.json.gz"))
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("DATABASE_URL", "").startswith("postgres"),
+    reason="the fixtures are databases of SQLite; the migrations are the same",
+)
+
+
+@pytest.fixture
+def left(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
+    """An installation whose database is as that release left it."""
+    path = tmp_path / "mgx.sqlite3"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript("\n".join(json.loads(gzip.decompress(request.param.read_bytes()))))
+    cluster = Cluster(Installation(tmp_path, f"sqlite:///{path}"))
+    yield cluster
+    cluster.close()
+
+
+@pytest.mark.parametrize("left", FIXTURES, indirect=True, ids=lambda path: path.name)
+def test_what_an_earlier_release_left_goes_on(left: Cluster, record_property: Note) -> None:
+    record_property("promise", "P22 databases of earlier releases, with paused and waiting runs")
+    query = left.installation.query
+    before = query("SELECT id, version_id, status FROM workflows_workflowexecution ORDER BY id")
+    assert {status for *_, status in before} == {"paused", "pending", "running", "waiting"}
+    left.installation.manage("migrate", "--verbosity", "0")
+    assert_invariants(query)
+    left.start()
+    left.run_in_background("decide_everything()")
+    left.run(
+        "from workflows.services.verbs import resume_execution;"
+        "paused = scenes.WorkflowExecution.objects.filter(is_paused=True);"
+        "[resume_execution(run.id, user=None) for run in paused]"
+    )
+    left.wait_for_the_end(60)
+    assert left.statuses() == {"completed": len(before)}
+    pinned = query("SELECT id, version_id FROM workflows_workflowexecution ORDER BY id")
+    assert pinned == [(run, version) for run, version, _ in before]
+    left.check()
+    record_property("figures", f"{len(before)} of {len(before)} runs completed")
