@@ -3,9 +3,11 @@
 import gzip
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -23,12 +25,31 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+_MOMENT = re.compile(r"(?<=')\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?(?=')")
+_RUN = 'INSERT INTO "workflows_workflowexecution"'
+
+
+def as_if_left_just_now(statements: list[str]) -> str:
+    """Move every moment along, so that what was due soon when the work stopped is due soon."""
+    made = max(
+        datetime.fromisoformat(moment)
+        for statement in statements
+        if statement.startswith(_RUN)
+        for moment in _MOMENT.findall(statement)[:1]
+    )
+    since = datetime.now(UTC).replace(tzinfo=None) - made
+    return _MOMENT.sub(
+        lambda moment: str(datetime.fromisoformat(moment[0]) + since), "\n".join(statements)
+    )
+
+
 @pytest.fixture
 def left(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
     """An installation whose database is as that release left it."""
     path = tmp_path / "mgx.sqlite3"
     with closing(sqlite3.connect(path)) as database:
-        database.executescript("\n".join(json.loads(gzip.decompress(request.param.read_bytes()))))
+        statements = json.loads(gzip.decompress(request.param.read_bytes()))
+        database.executescript(as_if_left_just_now(statements))
     cluster = Cluster(Installation(tmp_path, f"sqlite:///{path}"))
     yield cluster
     cluster.close()

@@ -153,7 +153,7 @@ def test_round_robin_goes_round_even_over_drivers(scene: Scene, hand: DriverByHa
         [r.agent_instance_id for r in order.filter(step_execution_id__in=ids)]
         for ids in ([s.id for s in steps_of(run).values()] for run in (first, second))
     ]
-    ids = [worker.id for worker in agents]
+    ids = sorted(worker.id for worker in agents)
     assert sorted(by_run[0]) == sorted([*ids, ids[0]])
     assert sorted(by_run[1]) == sorted(ids[1:])
 
