@@ -10,10 +10,21 @@ from approvals.models import ApprovalStatus, WorkflowStepApproval
 from approvals.services.records import decision_events
 from approvals.services.requests import Request, open_requests, required_event, withdraw
 from workflows.bulk import as_uuid, select
+from workflows.core.approval import Approval
 from workflows.core.outcomes import Completed, Failed, Outcome
 from workflows.core.steps import ApprovalStep
 from workflows.events import SYSTEM, EventDraft
 from workflows.handlers import Opening
+
+_KEPT = {
+    "min_approvals",
+    "policy",
+    "form_schema",
+    "max_revisions",
+    "reminders",
+    "escalate_after_seconds",
+    "escalate_to",
+}
 
 
 class _Decided(NamedTuple):
@@ -84,17 +95,23 @@ def _request(opening: Opening) -> Request:
         title=opening.texts["title"],
         description=opening.texts["description"],
         approval_data=opening.payload,
-        required_approvers=approval.required_approvers,
+        required_approvers=approval.approvers,
         auto_approve_after_seconds=approval.auto_approve_after_seconds,
         expires_after_seconds=approval.expires_after_seconds,
         risk=approval.risk,
         prevent_self_approval=approval.prevent_self_approval,
-        rules={"on_reject": approval.on_reject, "on_timeout": approval.on_timeout},
+        rules=_rules(approval),
         project_id=context.project_id,
         requested_by_id=context.started_by_id,
         execution_id=context.execution_id,
         step_execution_id=context.step_execution_id,
     )
+
+
+def _rules(approval: Approval) -> dict[str, Any]:
+    """Return what a request keeps of its gate's rules besides its columns."""
+    rules = approval.model_dump(mode="json", include=_KEPT, exclude_defaults=True)
+    return {"on_reject": approval.on_reject, "on_timeout": approval.on_timeout, **rules}
 
 
 def _outcome(decided: _Decided) -> Outcome:

@@ -367,12 +367,14 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 _TYPES = {
     "AutoField": "bigint",
     "BigAutoField": "bigint",
+    "BigIntegerField": "bigint",
     "BooleanField": "boolean",
     "CharField": "text",
     "DateTimeField": "timestamptz",
     "FloatField": "double precision",
     "JSONField": "jsonb",
     "PositiveIntegerField": "bigint",
+    "PositiveSmallIntegerField": "bigint",
     "TextField": "text",
     "UUIDField": "uuid",
 }

@@ -203,7 +203,7 @@ def test_everything_wrong_is_told_at_once() -> None:
     document = workflow(
         task("a", timeout_seconds=0),
         {"name": "b", "step_type": "magic"},
-        gate(risk="x", on_reject="y"),
+        gate(risk="x", on_reject=5),
         max_retries="3",
         extra=1,
     )

@@ -15,15 +15,13 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import DefinitionError, Problem, UnstorableError, json_pointer
 from workflows.core.names import Name, VariableName
+from workflows.core.parts import Part, Seconds, Text
 from workflows.core.steps import (
     STEP_TYPES,
     AnyStep,
     Block,
-    Part,
     Retries,
-    Seconds,
     Step,
-    Text,
     not_empty,
     with_positions,
 )
@@ -203,6 +201,9 @@ _ERROR_TYPES = {
     "int_from_float": "wrong_type",
 }
 
+#: List → the tags of the kinds of entries that it may hold.
+_TAGS = {"steps": STEP_TYPES} | dict.fromkeys(("all_of", "any_of", "of"), ("name", "policy"))
+
 
 def _problem(detail: ErrorDetails, document: Mapping[str, Any]) -> Problem:
     kind, context = detail["type"], detail.get("ctx", {})
@@ -221,11 +222,13 @@ def _problem(detail: ErrorDetails, document: Mapping[str, Any]) -> Problem:
 
 
 def _without_tags(location: tuple[int | str, ...]) -> list[int | str]:
-    """Drop the step type that pydantic puts behind a position: `steps, 3, agent, name`."""
+    """Drop what pydantic puts behind a position, to tell what stands there: `steps, 3, agent`."""
     path: list[int | str] = []
     for part in location:
-        is_tag = len(path) > 1 and path[-2] == "steps" and isinstance(path[-1], int)
-        if not (is_tag and part in STEP_TYPES):
+        is_tag = (
+            len(path) > 1 and isinstance(path[-1], int) and part in _TAGS.get(str(path[-2]), ())
+        )
+        if not is_tag:
             path.append(part)
     return path
 

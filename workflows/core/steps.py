@@ -11,17 +11,16 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from workflows.core.approval import Approval
 from workflows.core.names import Name
+from workflows.core.parts import MAX_SECONDS, Names, Part, Seconds, Text
 
-MAX_SECONDS = 365 * 24 * 3600
 MAX_ITERATIONS = 10_000
 
 TriggerRule = Literal[
@@ -36,25 +35,7 @@ TriggerRule = Literal[
     "always",
 ]
 
-Text = Annotated[str, StringConstraints(max_length=10_000)]
-Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
 Retries = Annotated[int, Field(ge=0, le=100)]
-# A list in the document, immutable here.
-Names = Annotated[tuple[Name, ...], Field(strict=False)]
-
-
-class Part(BaseModel):
-    """What all parts share: no unknown keys, no conversions, null is the default."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_default(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        fields = cls.model_fields
-        return {k: v for k, v in given.items() if v is not None or k not in fields}
 
 
 def not_empty(steps: "tuple[AnyStep, ...]") -> "tuple[AnyStep, ...]":
@@ -134,35 +115,6 @@ class AgentConfig(StepConfig):
     assignment_strategy: Literal["round_robin", "least_loaded", "capability_match"] = (
         "capability_match"
     )
-
-
-class Approval(Part):
-    """A request for a human decision. `title` and `description` may hold references."""
-
-    title: Annotated[str, StringConstraints(max_length=500)] = ""
-    description: Text = ""
-    required_approvers: Names = ()
-    auto_approve_after_seconds: Seconds | None = None
-    expires_after_seconds: Seconds = 86_400
-    prevent_self_approval: bool = False
-    risk: Literal["low", "medium", "high"] = "medium"
-    on_reject: Literal["fail", "continue"] = "fail"
-    on_timeout: Literal["fail", "continue", "approve"] = "fail"
-
-    @model_validator(mode="after")
-    def _auto_approve_comes_first(self) -> Self:
-        after = self.auto_approve_after_seconds
-        if after is not None and after >= self.expires_after_seconds:
-            raise PydanticCustomError(
-                "auto_approve_after_expiry",
-                "Auto-approval (after {after} s) must come before the expiry (after {end} s)",
-                {
-                    "after": after,
-                    "end": self.expires_after_seconds,
-                    "field": "auto_approve_after_seconds",
-                },
-            )
-        return self
 
 
 class ApprovalStepConfig(StepConfig):

@@ -274,7 +274,7 @@ def _unregistered(steps: _Steps, context: Context) -> Iterable[Problem]:
                 path = at("agent_instance_id")
                 instances.append(_Mention(step.agent_instance_id, step.name, path))
         elif isinstance(step, ApprovalStep):
-            for position, name in enumerate(step.config.approval.required_approvers):
+            for position, name in enumerate(step.config.approval.approvers):
                 path = at("config", "approval", "required_approvers", position)
                 approvers.append(_Mention(name, step.name, path))
         if isinstance(step, SubWorkflowStep):
@@ -357,7 +357,7 @@ def _self_approving(place: Place, step: AnyStep, context: Context) -> Problem | 
     if not isinstance(step, ApprovalStep):
         return None
     approval = step.config.approval
-    if approval.auto_approve_after_seconds is None or not approval.required_approvers:
+    if approval.auto_approve_after_seconds is None or not approval.approvers:
         return None
     path = _pointer_in(place)("config", "approval", "auto_approve_after_seconds")
     seconds = approval.auto_approve_after_seconds

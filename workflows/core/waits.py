@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from workflows.core.errors import ExpressionError
-from workflows.core.steps import MAX_SECONDS, WaitStep
+from workflows.core.parts import MAX_SECONDS
+from workflows.core.steps import WaitStep
 
 
 def problems_of_wait(step: WaitStep) -> list[tuple[str, str, str]]:

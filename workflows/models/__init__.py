@@ -13,6 +13,7 @@ from workflows.models.executions import Signal, WorkflowExecution, WorkflowStepE
 from workflows.models.limits import QueueLimit, QueueSlot
 from workflows.models.schedules import WorkflowSchedule
 from workflows.models.tenants import Membership, Project, Role, User, Workspace
+from workflows.models.webhooks import StreamCursor, WebhookDelivery, WebhookEndpoint
 
 __all__ = [
     "ApiToken",
@@ -26,8 +27,11 @@ __all__ = [
     "QueueSlot",
     "Role",
     "Signal",
+    "StreamCursor",
     "Timer",
     "User",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "Workflow",
     "WorkflowExecution",
     "WorkflowSchedule",

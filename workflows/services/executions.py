@@ -25,8 +25,8 @@ from workflows.core.canonical import dumps_canonical
 from workflows.core.definition import WorkflowDefinition, read_fields
 from workflows.core.errors import Problem, UnstorableError, json_pointer
 from workflows.core.ids import uuid7
+from workflows.core.parts import MAX_SECONDS
 from workflows.core.states import LIVE_EXECUTION_STATUSES, ExecutionStatus, StepStatus
-from workflows.core.steps import MAX_SECONDS
 from workflows.errors import Conflict, InvalidInput, NotVisible
 from workflows.events import SYSTEM, EventDraft, EventType, append_events
 from workflows.handlers import gates, plugs

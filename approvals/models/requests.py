@@ -1,4 +1,4 @@
-"""Requests for a human decision, who may decide, and every decision taken."""
+"""Requests for a human decision, and who may decide on them."""
 
 from django.conf import settings
 from django.contrib.auth.models import Group
@@ -29,31 +29,13 @@ class Risk(models.TextChoices):
     HIGH = "high", "High"
 
 
-class Outcome(models.TextChoices):
-    """What a person, or the system for them, decides."""
-
-    APPROVED = "approved", "Approved"
-    REJECTED = "rejected", "Rejected"
-    REQUEST_CHANGES = "request_changes", "Changes requested"
-    TIMEOUT = "timeout", "Timed out"
-
-
-class Door(models.TextChoices):
-    """Through which door a decision came."""
-
-    PAGE = "page", "Page"
-    ADMIN = "admin", "Admin"
-    API = "api", "API"
-    LINK = "link", "Link"
-    SYSTEM = "system", "System"
-
-
 class WorkflowStepApproval(models.Model):
     """One request for a human decision, of a step or free-standing.
 
     ``digest`` is that of title, description, ``approval_data`` and revision: what a person sees
     and decides on. ``approved_by`` is whoever decided. ``approval_metadata`` holds the rules that
-    are no columns: ``on_reject``, ``on_timeout``.
+    are no columns, under their names in ``workflows.core.approval.Approval``. While
+    ``clock_stopped_at`` is set, a question waits for its answer and nothing expires.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -97,6 +79,9 @@ class WorkflowStepApproval(models.Model):
     prevent_self_approval = models.BooleanField(default=False)
     approval_metadata = models.JSONField(default=dict)
     revision_count = models.PositiveIntegerField(default=0)
+    clock_stopped_at = models.DateTimeField(null=True)
+    escalated_at = models.DateTimeField(null=True)
+    callback_url = models.URLField(max_length=2_000, blank=True)
     parent_approval = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, related_name="revisions"
     )
@@ -143,7 +128,8 @@ class WorkflowStepApproval(models.Model):
 class ApprovalApprover(models.Model):
     """One entry of ``required_approvers``, resolved: a user, a group, or a role from which on.
 
-    A request without any is for every member from ``approver`` up.
+    ``name`` is the entry as it was written; ``is_escalation``: it was added as nobody decided. A
+    request without any is for every member from ``approver`` up.
     """
 
     approval = models.ForeignKey(
@@ -154,6 +140,8 @@ class ApprovalApprover(models.Model):
     )
     group = models.ForeignKey(Group, on_delete=models.CASCADE, null=True, related_name="+")
     role = models.CharField(max_length=20, choices=Role.choices, blank=True)
+    name = models.CharField(max_length=200, blank=True)
+    is_escalation = models.BooleanField(default=False)
 
     class Meta:
         constraints = [
@@ -167,63 +155,3 @@ class ApprovalApprover(models.Model):
 
     def __str__(self) -> str:
         return str(self.user or self.group or self.role)
-
-
-class ApprovalDecision(models.Model):
-    """One decision, as it was taken: who, what, on which digest, when, through which door.
-
-    ``is_final`` marks the one that ended the request. ``user`` is null for the system's own.
-    """
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    approval = models.ForeignKey(
-        WorkflowStepApproval, on_delete=models.CASCADE, related_name="decisions"
-    )
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
-    )
-    outcome = models.CharField(max_length=20, choices=Outcome.choices)
-    comment = models.TextField(blank=True)
-    response_data = models.JSONField(null=True)
-    digest = models.CharField(max_length=64)
-    revision = models.PositiveIntegerField(default=1)
-    door = models.CharField(max_length=10, choices=Door.choices)
-    is_final = models.BooleanField(default=True)
-    decided_at = models.DateTimeField()
-
-    class Meta:
-        ordering = ["decided_at"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["approval"], condition=Q(is_final=True), name="approval_one_final_decision"
-            ),
-            models.CheckConstraint(
-                condition=Q(outcome__in=Outcome.values), name="decision_outcome_known"
-            ),
-            models.CheckConstraint(
-                condition=Q(door="system", user__isnull=True)
-                | (~Q(door="system") & Q(user__isnull=False)),
-                name="decision_of_a_person_or_the_system",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.user or 'MGX'}: {self.outcome}"
-
-
-class ApprovalComment(models.Model):
-    """A remark that decides nothing."""
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    approval = models.ForeignKey(
-        WorkflowStepApproval, on_delete=models.CASCADE, related_name="comments"
-    )
-    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
-    body = models.TextField()
-    created_at = models.DateTimeField()
-
-    class Meta:
-        ordering = ["created_at"]
-
-    def __str__(self) -> str:
-        return self.body[:80]
