@@ -66,6 +66,7 @@ class Migration(migrations.Migration):
                 ('path', models.CharField(max_length=500)),
                 ('outcome', models.CharField(choices=[('approved', 'Approved'), ('rejected', 'Rejected'), ('request_changes', 'Changes requested')], max_length=20)),
                 ('comment', models.TextField(blank=True)),
+                ('digest', models.CharField(max_length=64)),
                 ('reviewed_at', models.DateTimeField()),
             ],
             options={
@@ -80,6 +81,7 @@ class Migration(migrations.Migration):
                 ('side', models.CharField(choices=[('old', 'Before'), ('new', 'After')], default='new', max_length=3)),
                 ('line', models.PositiveIntegerField()),
                 ('body', models.TextField()),
+                ('digest', models.CharField(max_length=64)),
                 ('created_at', models.DateTimeField()),
             ],
             options={

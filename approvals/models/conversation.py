@@ -67,7 +67,10 @@ class FileOutcome(models.TextChoices):
 
 
 class FileReview(models.Model):
-    """What a person says of one of the files in ``approval_data["files"]``, until they decide."""
+    """What a person says of one of the files in ``approval_data["files"]``, until they decide.
+
+    ``digest``: of the content that they saw; what they said of another one does not count.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     approval = models.ForeignKey(
@@ -79,6 +82,7 @@ class FileReview(models.Model):
     )
     outcome = models.CharField(max_length=20, choices=FileOutcome.choices)
     comment = models.TextField(blank=True)
+    digest = models.CharField(max_length=64)
     reviewed_at = models.DateTimeField()
 
     class Meta:
@@ -97,7 +101,10 @@ class FileReview(models.Model):
 
 
 class LineComment(models.Model):
-    """A remark on a line of a file: of what it was (``old``) or of what it becomes (``new``)."""
+    """A remark on a line of a file: of what it was (``old``) or of what it becomes (``new``).
+
+    ``digest``: of the content in which the line has this number.
+    """
 
     SIDES = [("old", "Before"), ("new", "After")]
 
@@ -110,6 +117,7 @@ class LineComment(models.Model):
     line = models.PositiveIntegerField()
     author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     body = models.TextField()
+    digest = models.CharField(max_length=64)
     created_at = models.DateTimeField()
 
     class Meta:
