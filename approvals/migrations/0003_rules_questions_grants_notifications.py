@@ -146,12 +146,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='approvalapprover',
             name='is_escalation',
-            field=models.BooleanField(default=False),
+            field=models.BooleanField(db_default=False, default=False),
         ),
         migrations.AddField(
             model_name='approvalapprover',
             name='name',
-            field=models.CharField(blank=True, max_length=200),
+            field=models.CharField(blank=True, db_default='', default='', max_length=200),
         ),
         migrations.AddField(
             model_name='approvaldecision',
@@ -161,7 +161,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='approvaldecision',
             name='hash',
-            field=models.CharField(blank=True, max_length=64),
+            field=models.CharField(blank=True, db_default='', default='', max_length=64),
         ),
         migrations.AddField(
             model_name='approvaldecision',
@@ -171,7 +171,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='approvaldecision',
             name='previous_hash',
-            field=models.CharField(blank=True, max_length=64),
+            field=models.CharField(blank=True, db_default='', default='', max_length=64),
         ),
         migrations.AddField(
             model_name='approvaldecision',
@@ -186,7 +186,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='approvaldecision',
             name='stands_for',
-            field=models.JSONField(default=list),
+            field=models.JSONField(db_default=[], default=list),
         ),
         migrations.AddField(
             model_name='approvaldecision',
@@ -196,7 +196,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='workflowstepapproval',
             name='callback_url',
-            field=models.URLField(blank=True, max_length=2000),
+            field=models.URLField(blank=True, db_default='', default='', max_length=2000),
         ),
         migrations.AddField(
             model_name='workflowstepapproval',
@@ -207,6 +207,16 @@ class Migration(migrations.Migration):
             model_name='workflowstepapproval',
             name='escalated_at',
             field=models.DateTimeField(null=True),
+        ),
+        migrations.AddField(
+            model_name='workflowstepapproval',
+            name='reminded_seconds',
+            field=models.PositiveIntegerField(db_default=0, default=0),
+        ),
+        migrations.AddField(
+            model_name='workflowstepapproval',
+            name='stood_still_seconds',
+            field=models.FloatField(db_default=0.0, default=0.0),
         ),
         migrations.AlterField(
             model_name='approvaldecision',

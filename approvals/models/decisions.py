@@ -51,8 +51,8 @@ class ApprovalDecision(models.Model):
         Workspace, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
     )
     record_number = models.BigIntegerField(null=True)
-    previous_hash = models.CharField(max_length=64, blank=True)
-    hash = models.CharField(max_length=64, blank=True)
+    previous_hash = models.CharField(max_length=64, blank=True, default="", db_default="")
+    hash = models.CharField(max_length=64, blank=True, default="", db_default="")
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
     )
@@ -64,7 +64,7 @@ class ApprovalDecision(models.Model):
         related_name="+",
         db_index=False,
     )
-    stands_for = models.JSONField(default=list)
+    stands_for = models.JSONField(default=list, db_default=[])
     grant = models.ForeignKey(
         StandingGrant, on_delete=models.PROTECT, null=True, related_name="decisions"
     )

@@ -35,7 +35,9 @@ class WorkflowStepApproval(models.Model):
     ``digest`` is that of title, description, ``approval_data`` and revision: what a person sees
     and decides on. ``approved_by`` is whoever decided. ``approval_metadata`` holds the rules that
     are no columns, under their names in ``workflows.core.approval.Approval``. While
-    ``clock_stopped_at`` is set, a question waits for its answer and nothing expires.
+    ``clock_stopped_at`` is set, a question waits for its answer and nothing expires;
+    ``stood_still_seconds`` is for how long that was so before. ``reminded_seconds`` is the last of
+    the ``reminders`` that was sent.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -80,8 +82,10 @@ class WorkflowStepApproval(models.Model):
     approval_metadata = models.JSONField(default=dict)
     revision_count = models.PositiveIntegerField(default=0)
     clock_stopped_at = models.DateTimeField(null=True)
+    stood_still_seconds = models.FloatField(default=0.0, db_default=0.0)
+    reminded_seconds = models.PositiveIntegerField(default=0, db_default=0)
     escalated_at = models.DateTimeField(null=True)
-    callback_url = models.URLField(max_length=2_000, blank=True)
+    callback_url = models.URLField(max_length=2_000, blank=True, default="", db_default="")
     parent_approval = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, related_name="revisions"
     )
@@ -140,8 +144,8 @@ class ApprovalApprover(models.Model):
     )
     group = models.ForeignKey(Group, on_delete=models.CASCADE, null=True, related_name="+")
     role = models.CharField(max_length=20, choices=Role.choices, blank=True)
-    name = models.CharField(max_length=200, blank=True)
-    is_escalation = models.BooleanField(default=False)
+    name = models.CharField(max_length=200, blank=True, default="", db_default="")
+    is_escalation = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         constraints = [
