@@ -2,12 +2,12 @@
 
 from django.urls import path
 
-from approvals import views
+from approvals.views import inbox, request
 
 urlpatterns = [
-    path("", views.inbox, name="home"),
-    path("approvals/", views.inbox, name="inbox"),
-    path("approvals/review/", views.review, name="review"),
-    path("approvals/<uuid:approval_id>/", views.request_page, name="request"),
-    path("approvals/<uuid:approval_id>/comments/", views.add_comment, name="add_comment"),
+    path("", inbox.inbox, name="home"),
+    path("approvals/", inbox.inbox, name="inbox"),
+    path("approvals/review/", inbox.review, name="review"),
+    path("approvals/<uuid:approval_id>/", request.request_page, name="request"),
+    path("approvals/<uuid:approval_id>/comments/", request.add_comment, name="add_comment"),
 ]

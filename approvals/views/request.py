@@ -1,4 +1,4 @@
-"""The approver's pages: each view parses, asks one thing, and answers."""
+"""The page of one request, and what is done there: each view parses, asks one thing, answers."""
 
 from __future__ import annotations
 
@@ -8,24 +8,17 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST
 
-from approvals.models import Door, Risk, WorkflowStepApproval
-from approvals.pages.inbox import ASKED, DEADLINES, Inbox
+from approvals.models import Door, WorkflowStepApproval
 from approvals.pages.refusals import explain
 from approvals.pages.request import DecisionForm, RequestPage, read_form, read_revision
-from approvals.pages.review import ReviewPage, read_review
-from approvals.services.decisions import Decision, decide, decide_many
+from approvals.services.decisions import Decision, decide
 from approvals.services.requests import comment
 from workflows.clock import database_now
 from workflows.errors import InvalidInput, MgxError, NotPermitted, NotVisible
 from workflows.pages import PageRequest, answer, enter_workspace, page
 
-INBOX_REGIONS: Final = {
-    "requests": "approvals/inbox/list.html",
-    "inbox-head": "approvals/inbox/head.html",
-    "waiting": "components/waiting.html",
-}
 REQUEST_REGIONS: Final = {
     "request-head": "approvals/request/head.html",
     "summary": "approvals/request/summary.html",
@@ -43,16 +36,6 @@ _REFUSED: Final[dict[type[MgxError], int]] = {InvalidInput: 400, NotPermitted: 4
 #: Where the session keeps which requests its reader has opened, and how many at most.
 OPENED: Final = "opened_requests"
 OPENED_AT_MOST: Final = 300
-
-
-@require_safe
-@page
-def inbox(request: PageRequest) -> HttpResponse:
-    """What waits for the reader, for others, and what was decided."""
-    shown = Inbox(request.reader, request.GET.dict(), database_now())
-    context = {"place": "inbox", "shown": shown, "risks": Risk.choices}
-    context |= {"deadlines": DEADLINES, "ages": ASKED}
-    return answer(request, "approvals/inbox.html", context, regions=INBOX_REGIONS)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -77,20 +60,6 @@ def add_comment(request: PageRequest, approval_id: UUID) -> HttpResponse:
         form = DecisionForm("", "", {"body": refusal.message})
         return _answer_request(request, approval, form, status=400)
     return redirect(f"{request.path.removesuffix('comments/')}#comments")
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@page
-def review(request: PageRequest) -> HttpResponse:
-    """Several requests at once: look at each, then one record each."""
-    is_decided = request.method == "POST"
-    asked = read_review(request.POST if is_decided else request.GET)
-    opened = request.session.get(OPENED, {})
-    shown = ReviewPage(request.reader, asked, database_now(), opened)
-    if is_decided and not shown.error:
-        shown.results = decide_many(asked.decisions(), user=request.user, door=Door.PAGE)
-    context = {"place": "inbox", "shown": shown}
-    return answer(request, "approvals/review.html", context, status=400 if shown.error else 200)
 
 
 def _decide(request: PageRequest, approval: WorkflowStepApproval) -> HttpResponse:

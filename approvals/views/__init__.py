@@ -1,0 +1,1 @@
+"""The approver's pages; each module names whose pages they are."""
