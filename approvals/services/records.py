@@ -10,9 +10,6 @@ from workflows.core.canonical import dumps_canonical
 from workflows.dialects import RawJson
 from workflows.events import EventDraft, EventType
 
-AUTO_APPROVE = "approval_auto_approve"
-EXPIRY = "approval_expiry"
-
 _TABLE = WorkflowStepApproval._meta.db_table
 _OUTCOME = (
     Column("id", "uuid"),
@@ -52,10 +49,7 @@ def write_outcomes(approvals: Sequence[WorkflowStepApproval]) -> None:
 
 def forget_timers(approval_ids: Iterable[UUID]) -> None:
     """Delete what would have happened to the requests by itself."""
-    write(
-        "DELETE FROM workflows_timer WHERE subject_id = ANY(%s) AND kind IN (%s, %s)",
-        list(approval_ids), AUTO_APPROVE, EXPIRY,
-    )  # fmt: skip
+    write("DELETE FROM workflows_timer WHERE subject_id = ANY(%s)", list(approval_ids))
 
 
 def wake_executions(execution_ids: Sequence[UUID], now: datetime) -> None:

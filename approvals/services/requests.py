@@ -20,10 +20,9 @@ from approvals.models import (
 )
 from approvals.querysets import ApprovalQuerySet
 from approvals.references import resolve_approvers
+from approvals.services.clock import timers_of
 from approvals.services.decisions import MAX_FEEDBACK, already_decided
 from approvals.services.records import (
-    AUTO_APPROVE,
-    EXPIRY,
     approval_event,
     decision_events,
     forget_timers,
@@ -38,7 +37,6 @@ from workflows.events import EventDraft, EventType, append_events
 from workflows.models import (
     Project,
     Role,
-    Timer,
     User,
     WorkflowExecution,
     Workspace,
@@ -90,15 +88,7 @@ def open_requests(requests: Iterable[Request], now: datetime) -> list[WorkflowSt
                     role=approver.role,
                 )
             )
-        for kind, due_at in _due(request, now):
-            timers.append(
-                Timer(
-                    workspace_id=request.workspace_id,
-                    kind=kind,
-                    subject_id=approval.id,
-                    due_at=due_at,
-                )
-            )
+        timers += timers_of(approval)
     insert_objects(approvals)
     ApprovalApprover.objects.bulk_create(approvers)
     insert_objects(timers)
@@ -284,13 +274,6 @@ def _approval(request: Request, now: datetime) -> WorkflowStepApproval:
         }
     )
     return approval
-
-
-def _due(request: Request, now: datetime) -> Iterable[tuple[str, datetime]]:
-    if request.auto_approve_after_seconds:
-        yield AUTO_APPROVE, now + timedelta(seconds=request.auto_approve_after_seconds)
-    if request.expires_after_seconds:
-        yield EXPIRY, now + timedelta(seconds=request.expires_after_seconds)
 
 
 def _problems(request: Request) -> list[Problem]:
