@@ -65,10 +65,15 @@ class Decision:
 
 @dataclass(slots=True)
 class DecisionResult:
-    """The request as it is now. ``repeated``: this person had decided just this before."""
+    """The request as it is now.
+
+    ``repeated``: this person had decided just this before. ``is_final``: the request has ended; a
+    vote that does not yet meet its rule leaves it pending.
+    """
 
     approval: WorkflowStepApproval
     repeated: bool = False
+    is_final: bool = True
 
 
 def decide(decision: Decision, *, user: User, door: Door) -> DecisionResult:

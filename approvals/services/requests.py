@@ -53,7 +53,8 @@ _LOOK_EVERY_SECONDS = 0.25
 class Request:
     """What is asked, of whom, and for how long. Times are in seconds.
 
-    ``rules``: what is kept in ``approval_metadata`` (``on_reject``, ``on_timeout``).
+    ``rules``: what is kept in ``approval_metadata``. ``revision_count``: how often the work was
+    done anew since it was first shown; ``parent_approval_id``: the request before this one.
     """
 
     workspace_id: UUID
@@ -70,6 +71,9 @@ class Request:
     requested_by_id: int | None = None
     execution_id: UUID | None = None
     step_execution_id: UUID | None = None
+    revision_count: int = 0
+    parent_approval_id: UUID | None = None
+    callback_url: str = ""
 
 
 def open_requests(requests: Iterable[Request], now: datetime) -> list[WorkflowStepApproval]:
@@ -264,6 +268,9 @@ def _approval(request: Request, now: datetime) -> WorkflowStepApproval:
         auto_approve_after_seconds=request.auto_approve_after_seconds,
         required_approvers=list(request.required_approvers),
         approval_metadata=request.rules,
+        revision_count=request.revision_count,
+        parent_approval_id=request.parent_approval_id,
+        callback_url=request.callback_url,
     )
     approval.digest = digest(
         {
