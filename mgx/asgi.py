@@ -9,12 +9,12 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mgx.settings")
 http = get_asgi_application()
 
-from mgx.middleware import Application, BodyLimit, RequestThreads  # noqa: E402
+from mgx.middleware import Application, BodyLimit, LongPoll, RequestThreads  # noqa: E402
 from workflows.live.routing import websocket_urlpatterns  # noqa: E402  (needs the apps)
 
 application = ProtocolTypeRouter(
     {
-        "http": BodyLimit(RequestThreads(cast(Application, http))),
+        "http": BodyLimit(LongPoll(RequestThreads(cast(Application, http)))),
         "websocket": URLRouter(websocket_urlpatterns),
     }
 )

@@ -1,14 +1,17 @@
-"""What stands before Django: a limit for bodies, and threads that are used again."""
+"""What stands before Django: a limit for bodies, waiting, and threads that are used again."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
 from asgiref.sync import ThreadSensitiveContext
 from django.conf import settings
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
 
+from approvals import waiting
 from mgx.errors import problem_of
 from workflows.api.errors import BodyTooLarge
 
@@ -49,6 +52,35 @@ class BodyLimit:
         if received > limit:
             error = BodyTooLarge(f"The body is too long; at most {limit} bytes are read.")
             await _answer(problem_of(error, _request(scope)), send)
+
+
+class LongPoll:
+    """An ASGI application that holds an answer with ``X-MGX-Wait`` back until a request is decided.
+
+    Then, or when the time is over, it asks anew. It stands around what gives a request its thread,
+    so that none is held meanwhile.
+    """
+
+    def __init__(self, application: Application) -> None:
+        self.application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.application(scope, receive, send)
+            return
+        awaited: tuple[UUID, float] | None = None
+
+        async def send_unless_awaited(message: Message) -> None:
+            nonlocal awaited
+            if message["type"] == "http.response.start":
+                awaited = _awaited(message["headers"])
+            if awaited is None:
+                await send(message)
+
+        await self.application(scope, receive, send_unless_awaited)
+        if awaited is not None and await _is_worth_an_answer(*awaited, receive):
+            again = {**scope, "query_string": b"timeout=0"}
+            await self.application(again, _empty_body(receive), send)
 
 
 class RequestThreads:
@@ -98,3 +130,43 @@ async def _answer(response: HttpResponse, send: Send) -> None:
     headers += [(b"connection", b"close")]
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": response.content})
+
+
+def _awaited(headers: Iterable[tuple[bytes, bytes]]) -> tuple[UUID, float] | None:
+    for name, value in headers:
+        if name.lower() == waiting.HEADER.lower().encode():
+            approval_id, seconds = value.decode("ascii").split()
+            return UUID(approval_id), float(seconds)
+    return None
+
+
+async def _is_worth_an_answer(approval_id: UUID, seconds: float, receive: Receive) -> bool:
+    """Wait for the decision; return False as soon as the client has gone."""
+    decision = asyncio.create_task(waiting.waiters().until_decided(approval_id, seconds))
+    gone = asyncio.create_task(_disconnection(receive))
+    try:
+        done, _ = await asyncio.wait({decision, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return gone not in done
+    finally:
+        for task in (decision, gone):
+            task.cancel()
+        await asyncio.gather(decision, gone, return_exceptions=True)
+
+
+async def _disconnection(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _empty_body(receive: Receive) -> Receive:
+    """Return what says that there is no body, and then what ``receive`` says."""
+    is_said = False
+
+    async def once_empty() -> Message:
+        nonlocal is_said
+        if is_said:
+            return await receive()
+        is_said = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    return once_empty

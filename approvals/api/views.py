@@ -11,6 +11,7 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from approvals import waiting
 from approvals.api.serializers import (
     ApprovalRequest,
     ApprovalSerializer,
@@ -209,9 +210,12 @@ class Wait(ApiView):
     )
     def get(self, request: Request, id: Any) -> Response:
         """The request as soon as it is decided, or as it is when the time is over."""
+        # LongPoll (mgx/middleware.py) waits: a thread for each caller would be too many.
         timeout = _read_timeout(request)
-        requests.wait_for_approval(id, user=caller(request), timeout=timeout)
-        return _answer(request, id)
+        answer = _answer(request, id)
+        if timeout and answer.data["status"] == ApprovalStatus.PENDING:
+            answer[waiting.HEADER] = f"{id} {timeout}"
+        return answer
 
 
 class Comments(ApiView):
