@@ -95,7 +95,7 @@ class Migration(migrations.Migration):
                 ('event_seq', models.BigIntegerField()),
                 ('kind', models.CharField(choices=[('request', 'A request waits for me'), ('reminder', 'A request still waits for me'), ('escalation', 'A request was escalated to me'), ('question', 'I am asked a question, or mine is answered'), ('outcome', 'What I asked for is decided')], max_length=20)),
                 ('channel', models.CharField(choices=[('email', 'E-mail'), ('browser', 'Browser')], max_length=10)),
-                ('status', models.CharField(choices=[('pending', 'Pending'), ('sent', 'Sent'), ('failed', 'Failed')], default='pending', max_length=10)),
+                ('status', models.CharField(choices=[('pending', 'Pending'), ('sent', 'Sent'), ('skipped', 'Not needed any more'), ('failed', 'Failed')], default='pending', max_length=10)),
                 ('attempts', models.PositiveSmallIntegerField(default=0)),
                 ('due_at', models.DateTimeField(null=True)),
                 ('sent_at', models.DateTimeField(null=True)),
@@ -374,6 +374,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='notification',
             index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='notification_due'),
+        ),
+        migrations.AddIndex(
+            model_name='notification',
+            index=models.Index(condition=models.Q(('status', 'failed')), fields=['created_at'], name='notification_failed'),
         ),
         migrations.AddConstraint(
             model_name='notification',

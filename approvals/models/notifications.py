@@ -66,10 +66,15 @@ class ApprovalLink(models.Model):
 class Notification(models.Model):
     """A message to one person about an event, sent or to be sent.
 
-    ``due_at`` is when it is tried next; null once it is ``sent`` or given up (``failed``).
+    ``due_at`` is when it is tried next; null once it is ``sent``, ``skipped`` or ``failed``.
     """
 
-    STATUSES = [("pending", "Pending"), ("sent", "Sent"), ("failed", "Failed")]
+    STATUSES = [
+        ("pending", "Pending"),
+        ("sent", "Sent"),
+        ("skipped", "Not needed any more"),
+        ("failed", "Failed"),
+    ]
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     workspace = models.ForeignKey(
@@ -101,7 +106,10 @@ class Notification(models.Model):
         indexes = [
             models.Index(
                 fields=["due_at"], name="notification_due", condition=Q(due_at__isnull=False)
-            )
+            ),
+            models.Index(
+                fields=["created_at"], name="notification_failed", condition=Q(status="failed")
+            ),
         ]
 
     def __str__(self) -> str:

@@ -13,6 +13,16 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AddField(
+            model_name='workflowstepexecution',
+            name='feedback',
+            field=models.TextField(blank=True, db_default='', default=''),
+        ),
+        migrations.AddField(
+            model_name='workflowstepexecution',
+            name='revised_at',
+            field=models.DateTimeField(null=True),
+        ),
         migrations.CreateModel(
             name='WebhookEndpoint',
             fields=[
@@ -22,7 +32,10 @@ class Migration(migrations.Migration):
                 ('event_types', models.JSONField(blank=True, default=list)),
                 ('secret', models.CharField(max_length=100)),
                 ('old_secret', models.CharField(blank=True, max_length=100)),
+                ('old_secret_until', models.DateTimeField(null=True)),
+                ('after_seq', models.BigIntegerField(default=0)),
                 ('is_active', models.BooleanField(default=True)),
+                ('failing_since', models.DateTimeField(null=True)),
                 ('disabled_reason', models.CharField(blank=True, max_length=500)),
                 ('created_at', models.DateTimeField()),
                 ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
@@ -45,12 +58,23 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='SigningSecret',
+            fields=[
+                ('workspace', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='+', serialize=False, to='workflows.workspace')),
+                ('secret', models.CharField(max_length=100)),
+                ('old_secret', models.CharField(blank=True, max_length=100)),
+                ('old_secret_until', models.DateTimeField(null=True)),
+                ('created_at', models.DateTimeField()),
+            ],
+        ),
+        migrations.CreateModel(
             name='WebhookDelivery',
             fields=[
                 ('id', models.UUIDField(default=workflows.core.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('url', models.URLField(blank=True, max_length=2000)),
-                ('event_seq', models.BigIntegerField()),
+                ('event_seq', models.BigIntegerField(null=True)),
                 ('event_type', models.CharField(max_length=50)),
+                ('details', models.JSONField(null=True)),
                 ('status', models.CharField(choices=[('pending', 'Pending'), ('delivered', 'Delivered'), ('failed', 'Failed')], default='pending', max_length=10)),
                 ('attempts', models.PositiveSmallIntegerField(default=0)),
                 ('due_at', models.DateTimeField(null=True)),
@@ -65,7 +89,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-created_at'],
-                'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='webhook_due')],
+                'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='webhook_due'), models.Index(condition=models.Q(('status', 'failed')), fields=['created_at'], name='webhook_failed')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('replay_of__isnull', True)), fields=('endpoint', 'event_seq'), name='webhook_delivery_once')],
             },
         ),

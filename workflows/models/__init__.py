@@ -13,7 +13,7 @@ from workflows.models.executions import Signal, WorkflowExecution, WorkflowStepE
 from workflows.models.limits import QueueLimit, QueueSlot
 from workflows.models.schedules import WorkflowSchedule
 from workflows.models.tenants import Membership, Project, Role, User, Workspace
-from workflows.models.webhooks import StreamCursor, WebhookDelivery, WebhookEndpoint
+from workflows.models.webhooks import SigningSecret, StreamCursor, WebhookDelivery, WebhookEndpoint
 
 __all__ = [
     "ApiToken",
@@ -27,6 +27,7 @@ __all__ = [
     "QueueSlot",
     "Role",
     "Signal",
+    "SigningSecret",
     "StreamCursor",
     "Timer",
     "User",

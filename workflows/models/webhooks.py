@@ -28,10 +28,11 @@ class StreamCursor(models.Model):
 
 
 class WebhookEndpoint(models.Model):
-    """An address that is called with the events of a workspace, signed with ``secret``.
+    """An address that is called with the events of a workspace that come after ``after_seq``.
 
-    ``event_types`` is empty for all of them. ``old_secret`` signs too until the receiver has the
-    new one.
+    ``event_types`` is empty for all of them. Calls are signed with ``secret``, and with
+    ``old_secret`` too until ``old_secret_until``, by when the receiver has the new one.
+    ``failing_since``: no call has arrived since.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -41,7 +42,10 @@ class WebhookEndpoint(models.Model):
     event_types = models.JSONField(default=list, blank=True)
     secret = models.CharField(max_length=100)
     old_secret = models.CharField(max_length=100, blank=True)
+    old_secret_until = models.DateTimeField(null=True)
+    after_seq = models.BigIntegerField(default=0)
     is_active = models.BooleanField(default=True)
+    failing_since = models.DateTimeField(null=True)
     disabled_reason = models.CharField(max_length=500, blank=True)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
@@ -55,9 +59,25 @@ class WebhookEndpoint(models.Model):
         return self.url
 
 
+class SigningSecret(models.Model):
+    """What a workspace signs with where it calls an address that is no endpoint's."""
+
+    workspace = models.OneToOneField(
+        Workspace, on_delete=models.CASCADE, primary_key=True, related_name="+"
+    )
+    secret = models.CharField(max_length=100)
+    old_secret = models.CharField(max_length=100, blank=True)
+    old_secret_until = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"of {self.workspace}"
+
+
 class WebhookDelivery(models.Model):
     """One event on its way to one address: an endpoint's, or a ``url`` that a request named.
 
+    Without ``event_seq`` it is a test. ``details`` is what its body says besides the event.
     ``due_at`` is when it is tried next; null once it has arrived or is given up.
     """
 
@@ -71,8 +91,9 @@ class WebhookDelivery(models.Model):
         WebhookEndpoint, on_delete=models.CASCADE, null=True, related_name="deliveries"
     )
     url = models.URLField(max_length=2_000, blank=True)
-    event_seq = models.BigIntegerField()
+    event_seq = models.BigIntegerField(null=True)
     event_type = models.CharField(max_length=50)
+    details = models.JSONField(null=True)
     replay_of = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, related_name="replays", db_index=False
     )
@@ -95,7 +116,10 @@ class WebhookDelivery(models.Model):
             )
         ]
         indexes = [
-            models.Index(fields=["due_at"], name="webhook_due", condition=Q(due_at__isnull=False))
+            models.Index(fields=["due_at"], name="webhook_due", condition=Q(due_at__isnull=False)),
+            models.Index(
+                fields=["created_at"], name="webhook_failed", condition=Q(status="failed")
+            ),
         ]
 
     def __str__(self) -> str:
