@@ -9,6 +9,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable
+from typing import NamedTuple
 from uuid import UUID
 
 from workflows.bulk import ENGINE_CHANNEL
@@ -21,13 +22,22 @@ from workflows.handlers import StepContext
 logger = logging.getLogger("workflows.engine")
 
 
+class _Life(NamedTuple):
+    """One life of the loop: a body can end it, and then another one begins."""
+
+    loop: asyncio.AbstractEventLoop
+    bodies: Bodies
+    finished: asyncio.Event
+
+
 class Driver:
     """Runs executions from ``start`` until ``stop``."""
 
     def __init__(self) -> None:
         self._writer = Writer(self)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._bodies: Bodies | None = None
+        self._newest: _Life | None = None
+        # The one that the writer knows; it alone changes it.
+        self._life: _Life | None = None
         self._ready = threading.Event()
         self._is_over = threading.Event()
         # Not daemons: the process waits for them, and so for the steps that they finish.
@@ -53,6 +63,11 @@ class Driver:
 
     # --- what the writer asks, from its thread ---------------------------------------------
 
+    def turn_to_newest_loop(self) -> bool:
+        """Return whether it is another one than before: all bodies begun until now are lost."""
+        before, self._life = self._life, self._newest
+        return self._life is not before
+
     def start(self, contexts: list[StepContext]) -> None:
         """Begin the bodies of attempts whose start is committed."""
         self._on_loop(lambda bodies: bodies.start(contexts))
@@ -76,21 +91,22 @@ class Driver:
         self._on_loop(act)
 
     def _on_loop(self, act: Callable[[Bodies], None]) -> None:
-        assert self._loop is not None
-        assert self._bodies is not None
-        self._loop.call_soon_threadsafe(act, self._bodies)
+        assert self._life is not None
+        with contextlib.suppress(RuntimeError):  # it is over; the writer will turn to the next
+            self._life.loop.call_soon_threadsafe(act, self._life.bodies)
 
     # --- the threads ----------------------------------------------------------------------
 
     def _run_writer(self) -> None:
         self._ready.wait()
+        self.turn_to_newest_loop()
         try:
             self._writer.run()
         finally:
             self._is_over.set()
-            assert self._loop is not None
+            assert self._newest is not None
             with contextlib.suppress(RuntimeError):  # the loop has just ended by itself
-                self._loop.call_soon_threadsafe(self._finished.set)
+                self._newest.loop.call_soon_threadsafe(self._newest.finished.set)
 
     def _run_loop(self) -> None:
         while not self._is_over.is_set():
@@ -98,17 +114,16 @@ class Driver:
                 asyncio.run(self._serve())
             except BaseException:  # SystemExit in a task that a body has made goes through to here
                 logger.exception("A step ended the loop that runs all steps; it begins again")
-                self._writer.lose_bodies()
 
     async def _serve(self) -> None:
-        self._finished = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._bodies = Bodies(self._writer.report)
+        life = _Life(asyncio.get_running_loop(), Bodies(self._writer.report), asyncio.Event())
+        self._newest = life
         self._ready.set()
+        self._writer.hint()
         if self._is_over.is_set():
             return
         hints = asyncio.create_task(self._pass_on_hints())
-        await self._finished.wait()
+        await life.finished.wait()
         hints.cancel()
 
     async def _pass_on_hints(self) -> None:

@@ -9,6 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 from uuid import UUID
@@ -50,6 +51,8 @@ Answer = TypeVar("Answer")
 class LoopSide(Protocol):
     """What the writer asks of the thread that runs the bodies; called from the writer's."""
 
+    def turn_to_newest_loop(self) -> bool: ...
+
     def start(self, contexts: list[StepContext]) -> None: ...
 
     def cancel(self, execution_ids: list[UUID]) -> None: ...
@@ -76,7 +79,6 @@ class Writer:
         self._drivers = 1
         self._failures = 0
         self._careful_turns = 0
-        self._has_lost_bodies = False
 
     # --- called from other threads --------------------------------------------------------
 
@@ -87,11 +89,6 @@ class Writer:
     def hint(self) -> None:
         """Say that there may be something to claim or to look at."""
         self._has_hint = True
-        self._inbox.put(None)
-
-    def lose_bodies(self) -> None:
-        """Say that all attempts have ended without a result."""
-        self._has_lost_bodies = True
         self._inbox.put(None)
 
     def stop(self) -> None:
@@ -142,6 +139,15 @@ class Writer:
         except queue.Empty:
             return
 
+    def _lose_bodies(self) -> None:
+        """Take note that all attempts which have not told their result have ended without one."""
+        with suppress(queue.Empty):
+            while True:
+                self._take(self._inbox.get_nowait())
+        self._holdings.in_flight &= {result.key for result in self._results}
+        self._holdings.forget()
+        self._has_hint = True
+
     def _take(self, results: list[Result] | None) -> None:
         self._results.extend(results or ())
 
@@ -165,12 +171,8 @@ class Writer:
         return datetime.fromtimestamp(self._database_time(), UTC)
 
     def _do_what_is_due(self) -> None:
-        if self._has_lost_bodies:
-            self._has_lost_bodies = False
-            told = {result.key for result in self._results}
-            self._holdings.in_flight &= told
-            self._holdings.forget()
-            self._has_hint = True
+        if self._loop.turn_to_newest_loop():
+            self._lose_bodies()
         if connection.connection is None:
             settle_in()
         now = time.monotonic()

@@ -246,6 +246,38 @@ def test_a_body_that_ends_the_loop_costs_its_own_step_only(
         assert ended(healthy, 30).status == "completed"
 
 
+def test_what_is_started_while_there_is_no_loop_runs_on_the_next_one(
+    scene: Scene, launch: Callable[[], Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_dead, may_live = threading.Event(), threading.Event()
+    serve = Driver._serve
+
+    async def serve_later(driver: Driver) -> None:
+        if is_dead.is_set():
+            assert may_live.wait(20)
+        await serve(driver)
+
+    @temporary("test.ends_loop_once")
+    async def ends_loop_once(context: Any) -> None:
+        async def exits() -> None:
+            is_dead.set()
+            raise SystemExit
+
+        if context.attempt == 1:
+            await asyncio.gather(exits())
+
+    monkeypatch.setattr(Driver, "_serve", serve_later)
+    with ends_loop_once:
+        launch()
+        sick = scene.run(task("s", "test.ends_loop_once"))
+        assert is_dead.wait(10)
+        late = scene.run(task("a"), task("b", after=["a"]))
+        step_is(late, "a", "running")
+        may_live.set()
+        for execution in (sick, late):
+            assert ended(execution).status == "completed"
+
+
 def test_a_driver_that_cannot_reach_the_database_stops_when_asked(
     launch: Callable[[], Driver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
