@@ -44,19 +44,18 @@ def next_due(now: datetime) -> Due:
 
 
 def fire_due(now: datetime, at_most: int) -> list[EventDraft]:
-    """Fire what is due at ``now``, in order; call it inside a transaction.
+    """Fire what is due at ``now``, in order and of one kind; call it inside a transaction.
 
-    Timers are deleted last, for they come last in the lock order. Two drivers that come at once
-    call the same handlers, one after the other; the second one finds nothing left to do.
+    Another kind is for another transaction: its handler begins at the front of the lock order.
+    Timers are deleted last, for they come last in it. Two drivers that come at once call the same
+    handlers, one after the other; the second one finds nothing left to do.
     """
     due = list(_due(now)[:at_most])
-    by_kind: dict[str, list[UUID]] = {}
-    for timer in due:
-        by_kind.setdefault(timer.kind, []).append(timer.subject_id)
-    events: list[EventDraft] = []
-    for kind, subject_ids in by_kind.items():
-        events += _handler(kind)(subject_ids, now)
-    Timer.objects.filter(id__in=[timer.id for timer in due]).delete()
+    if not due:
+        return []
+    fired = [timer for timer in due if timer.kind == due[0].kind]
+    events = _handler(due[0].kind)([timer.subject_id for timer in fired], now)
+    Timer.objects.filter(id__in=[timer.id for timer in fired]).delete()
     return events
 
 
