@@ -146,6 +146,10 @@ class WorkflowStepExecution(models.Model):
     the execution's driver the fencing token of its result; ``crashes`` counts those whose worker
     died. ``due_at`` is when a retrying or waiting step goes on by itself. ``is_fallback``: what it
     came to, or does now, is its fallback's.
+
+    A revision that does anew what people sent back has their ``feedback``, and ``revised_at``, when
+    that was. A retry's revisions keep both. Steps of a block with an earlier moment than the
+    block's own, or none, are those of an earlier time (``workflows/core/revisions.py``).
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -156,6 +160,8 @@ class WorkflowStepExecution(models.Model):
     parent = models.CharField(max_length=300, blank=True)
     step_type = models.CharField(max_length=50)
     revision = models.PositiveIntegerField(default=1)
+    feedback = models.TextField(blank=True, default="", db_default="")
+    revised_at = models.DateTimeField(null=True)
     status = models.CharField(max_length=20, choices=[(s.value, s.value) for s in StepStatus])
     attempts = models.PositiveIntegerField(default=0)
     crashes = models.PositiveIntegerField(default=0)
