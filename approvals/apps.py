@@ -6,3 +6,10 @@ class ApprovalsConfig(AppConfig):
 
     name = "approvals"
     verbose_name = "Approvals"
+
+    def ready(self) -> None:
+        from django.contrib.auth.signals import user_logged_in
+
+        from approvals.sign_in import remember_sign_in
+
+        user_logged_in.connect(remember_sign_in, dispatch_uid="approvals.remember_sign_in")

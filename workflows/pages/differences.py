@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import Any, Final
 
+from workflows.core.comparison import compare
 from workflows.core.differences import MISSING, Path, text_of, walk
 
 MOST_DIFFERENCES: Final = 200
+#: How many pairs of words are compared for one page; beyond them a text is marked as a whole.
+MOST_PAIRS: Final = 40_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,21 +23,27 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One place that differs. A side is empty where the place did not exist."""
+    """One place that differs. A side is empty where the place did not exist.
+
+    Attributes:
+        place: the keys and positions, from 0, that lead to it.
+    """
 
     path: str
     before: list[Part]
     after: list[Part]
+    place: Path = ()
 
 
 def find_differences(before: Any, after: Any) -> list[Difference]:
     """Compare two JSON values place by place, at most `MOST_DIFFERENCES` of them."""
     found: list[Difference] = []
+    marker = Marker()
     for path, old, new in walk(before, after):
         if len(found) == MOST_DIFFERENCES:
             break
-        sides = _mark(_text(old), _text(new))
-        found.append(Difference(shown_path(path) or "Everything", *sides))
+        sides = marker.mark(_text(old), _text(new))
+        found.append(Difference(shown_path(path) or "Everything", *sides, path))
     return found
 
 
@@ -48,19 +56,30 @@ def _text(value: Any) -> str:
     return "" if value is MISSING else text_of(value)
 
 
-def _mark(before: str, after: str) -> tuple[list[Part], list[Part]]:
-    """Split two texts into words and mark those that the other one has not."""
-    if not before or not after:
-        return _whole(before), _whole(after)
-    old, new = _words(before), _words(after)
-    left: list[Part] = []
-    right: list[Part] = []
-    for tag, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if i < j:
-            left.append(Part("".join(old[i:j]), tag != "equal"))
-        if k < m:
-            right.append(Part("".join(new[k:m]), tag != "equal"))
-    return left, right
+class Marker:
+    """Marks the words that differ, for as long as the texts of one page leave it room."""
+
+    def __init__(self) -> None:
+        self._left = MOST_PAIRS
+
+    def mark(self, before: str, after: str) -> tuple[list[Part], list[Part]]:
+        """Split two texts into words and mark those that the other one has not."""
+        if not before or not after:
+            return _whole(before), _whole(after)
+        old, new = _words(before), _words(after)
+        self._left -= len(old) * len(new)
+        if self._left < 0:
+            return _whole(before), _whole(after)
+        left: list[Part] = []
+        right: list[Part] = []
+        for each in compare(old, new):
+            for words, start, end, parts in (
+                (old, each.start_old, each.end_old, left),
+                (new, each.start_new, each.end_new, right),
+            ):
+                if start < end:
+                    parts.append(Part("".join(words[start:end]), not each.is_same))
+        return left, right
 
 
 def _whole(text: str) -> list[Part]:
