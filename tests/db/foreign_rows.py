@@ -8,6 +8,7 @@ from uuid import UUID
 from django.apps import apps
 from django.db import models
 
+from agents.models import AgentDefinition, AgentInstance
 from workflows.clock import database_now
 
 OURS = ("workflows", "approvals", "agents")
@@ -31,6 +32,23 @@ def models_with_ids() -> list[type[models.Model]]:
     ]
 
 
+def fill_everything(user: Any, other: Any) -> dict[type[models.Model], models.Model]:
+    """Make one row of each kind in the workspace ``secret``, whose admin is ``user``."""
+    filling = Filling(
+        user,
+        AgentDefinition.objects.create(name="Planner", slug="planner", agent_type="demo"),
+        Workspace={"slug": "secret"},
+        Project={"slug": "secret"},
+        Membership={"role": "admin"},
+        ApprovalQuestion={"answer": ""},
+        ApprovalDecision={"user": user},
+        Delegation={"delegate": other},
+    )
+    for model in models_with_ids():
+        filling.row_of(model)
+    return filling.rows
+
+
 class Filling:
     """Makes the rows; ``given`` are those that exist already, and columns by model's name."""
 
@@ -39,9 +57,14 @@ class Filling:
         self._given = given
         self._now = database_now()
 
-    def given(self, name: str, **columns: Any) -> None:
-        """Fill these columns of the model ``name`` with this."""
-        self._given.setdefault(name, {}).update(columns)
+    def row_of(self, model: type[models.Model]) -> models.Model:
+        """Return the row of ``model``, which is made, with all that it refers to, if need be."""
+        if model not in self.rows:
+            columns = dict(self._columns(model)) | self._given.get(model.__name__, {})
+            if model.__name__ == "AgentHandoff":
+                columns["to_agent"] = self.another(AgentInstance, slug="other")
+            self.rows[model] = model._default_manager.create(**columns)
+        return self.rows[model]
 
     def another(self, model: type[models.Model], **columns: Any) -> models.Model:
         """Make a second row of ``model``, with an id of its own."""
@@ -49,13 +72,6 @@ class Filling:
         return model._default_manager.create(
             **{k: v for k, v in self._columns(model) if k != key} | columns
         )
-
-    def row_of(self, model: type[models.Model]) -> models.Model:
-        """Return the row of ``model``, which is made, with all that it refers to, if need be."""
-        if model not in self.rows:
-            columns = dict(self._columns(model)) | self._given.get(model.__name__, {})
-            self.rows[model] = model._default_manager.create(**columns)
-        return self.rows[model]
 
     def _columns(self, model: type[models.Model]) -> Iterator[tuple[str, Any]]:
         given = self._given.get(model.__name__, {})

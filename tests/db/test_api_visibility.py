@@ -14,10 +14,10 @@ from django.urls import URLPattern
 from django.urls.resolvers import RoutePattern
 from drf_spectacular.generators import SchemaGenerator
 
-from agents.models import AgentDefinition, AgentInstance
+from agents.models import AgentInstance
 from approvals.models import WorkflowStepApproval
 from mgx.api import urlpatterns
-from tests.db.foreign_rows import FOREIGN, SECRET, Filling, models_with_ids
+from tests.db.foreign_rows import FOREIGN, SECRET, fill_everything, models_with_ids
 from workflows.models import Project, Workflow, Workspace
 
 pytestmark = pytest.mark.django_db
@@ -56,29 +56,9 @@ LIST_ROUTES = [
 
 
 @pytest.fixture
-def filling(make_member):
+def foreign(make_member):
     """One row of each kind in the workspace ``secret``, all with the id ``FOREIGN``."""
-    outsider, second = make_member("outsider"), make_member("second")
-    definition = AgentDefinition.objects.create(name="Planner", slug="planner", agent_type="demo")
-    filling = Filling(
-        outsider,
-        definition,
-        Workspace={"slug": "secret"},
-        Project={"slug": "secret"},
-        Membership={"role": "admin"},
-        ApprovalQuestion={"answer": ""},
-        ApprovalDecision={"user": outsider},
-        Delegation={"delegate": second},
-    )
-    filling.given("AgentHandoff", to_agent=filling.another(AgentInstance, slug="other"))
-    for model in models_with_ids():
-        filling.row_of(model)
-    return filling
-
-
-@pytest.fixture
-def foreign(filling):
-    return filling.rows
+    return fill_everything(make_member("outsider"), make_member("second"))
 
 
 def _address(route, identifier=FOREIGN, slug="secret"):
