@@ -395,4 +395,52 @@ class Migration(migrations.Migration):
             model_name='standinggrant',
             constraint=models.CheckConstraint(condition=models.Q(('max_uses__gt', 0), ('uses__lte', models.F('max_uses'))), name='grant_within_its_limit'),
         ),
+        migrations.AlterField(
+            model_name='approvalapprover',
+            name='group',
+            field=models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='auth.group'),
+        ),
+        migrations.AlterField(
+            model_name='approvalapprover',
+            name='user',
+            field=models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AlterField(
+            model_name='workflowstepapproval',
+            name='parent_approval',
+            field=models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='revisions', to='approvals.workflowstepapproval'),
+        ),
+        migrations.AlterField(
+            model_name='workflowstepapproval',
+            name='requested_by',
+            field=models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AddIndex(
+            model_name='approvalapprover',
+            index=models.Index(condition=models.Q(('user__isnull', False)), fields=['user', 'approval'], name='approver_user'),
+        ),
+        migrations.AddIndex(
+            model_name='approvalapprover',
+            index=models.Index(condition=models.Q(('group__isnull', False)), fields=['group', 'approval'], name='approver_group'),
+        ),
+        migrations.AddIndex(
+            model_name='approvalapprover',
+            index=models.Index(condition=models.Q(('role', ''), _negated=True), fields=['role', 'approval'], name='approver_role'),
+        ),
+        migrations.AddIndex(
+            model_name='workflowstepapproval',
+            index=models.Index(condition=models.Q(('status', 'pending')), fields=['id'], name='approval_open'),
+        ),
+        migrations.AddIndex(
+            model_name='workflowstepapproval',
+            index=models.Index(condition=models.Q(('required_approvers', []), ('status', 'pending')), fields=['workspace'], name='approval_for_anyone'),
+        ),
+        migrations.AddIndex(
+            model_name='workflowstepapproval',
+            index=models.Index(condition=models.Q(('status', 'pending'), _negated=True), fields=['workspace', '-responded_at', '-id'], name='approval_decided'),
+        ),
+        migrations.AddIndex(
+            model_name='workflowstepapproval',
+            index=models.Index(condition=models.Q(('parent_approval__isnull', False)), fields=['parent_approval'], name='approval_revisions'),
+        ),
     ]

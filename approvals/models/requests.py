@@ -62,7 +62,11 @@ class WorkflowStepApproval(models.Model):
     digest = models.CharField(max_length=64)
     risk = models.CharField(max_length=10, choices=Risk.choices, default=Risk.MEDIUM)
     requested_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        db_index=False,
     )
     approved_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -87,7 +91,7 @@ class WorkflowStepApproval(models.Model):
     escalated_at = models.DateTimeField(null=True)
     callback_url = models.URLField(max_length=2_000, blank=True, default="", db_default="")
     parent_approval = models.ForeignKey(
-        "self", on_delete=models.SET_NULL, null=True, related_name="revisions"
+        "self", on_delete=models.SET_NULL, null=True, related_name="revisions", db_index=False
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -111,11 +115,29 @@ class WorkflowStepApproval(models.Model):
                 name="approval_responded_when_decided",
             ),
         ]
+        # What waits for a person is found from the approvers' side (`approvals/candidates.py`),
+        # among the few that are pending.
         indexes = [
             models.Index(
                 fields=["workspace", "expires_at"],
                 name="approval_pending",
                 condition=Q(status="pending"),
+            ),
+            models.Index(fields=["id"], name="approval_open", condition=Q(status="pending")),
+            models.Index(
+                fields=["workspace"],
+                name="approval_for_anyone",
+                condition=Q(status="pending", required_approvers=[]),
+            ),
+            models.Index(
+                fields=["workspace", "-responded_at", "-id"],
+                name="approval_decided",
+                condition=~Q(status="pending"),
+            ),
+            models.Index(
+                fields=["parent_approval"],
+                name="approval_revisions",
+                condition=Q(parent_approval__isnull=False),
             ),
             models.Index(fields=["workspace", "-requested_at"], name="approval_recent"),
         ]
@@ -140,9 +162,15 @@ class ApprovalApprover(models.Model):
         WorkflowStepApproval, on_delete=models.CASCADE, related_name="approvers"
     )
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="+"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="+",
+        db_index=False,
     )
-    group = models.ForeignKey(Group, on_delete=models.CASCADE, null=True, related_name="+")
+    group = models.ForeignKey(
+        Group, on_delete=models.CASCADE, null=True, related_name="+", db_index=False
+    )
     role = models.CharField(max_length=20, choices=Role.choices, blank=True)
     name = models.CharField(max_length=200, blank=True, default="", db_default="")
     is_escalation = models.BooleanField(default=False, db_default=False)
@@ -155,6 +183,20 @@ class ApprovalApprover(models.Model):
                 | (Q(user__isnull=True, group__isnull=True) & ~Q(role="")),
                 name="approver_is_one_thing",
             )
+        ]
+        # Each row is in one of them.
+        indexes = [
+            models.Index(
+                fields=["user", "approval"],
+                name="approver_user",
+                condition=Q(user__isnull=False),
+            ),
+            models.Index(
+                fields=["group", "approval"],
+                name="approver_group",
+                condition=Q(group__isnull=False),
+            ),
+            models.Index(fields=["role", "approval"], name="approver_role", condition=~Q(role="")),
         ]
 
     def __str__(self) -> str:
