@@ -5,12 +5,9 @@ dies, sleeps through its lease, loses a commit, hears of results late, twice or 
 """
 
 import random
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
@@ -23,6 +20,7 @@ from approvals.services.decisions import Decision, decide
 from tests.db.engine.by_hand import DriverByHand, result_of
 from tests.db.engine.conftest import ask
 from tests.db.engine.scenes import Scene
+from tests.db.simulation.clock import Clock
 from tests.db.simulation.model import PATIENCE, Model, draw_model, kind_of
 from tests.invariants import assert_invariants
 from workflows.core.outcomes import Completed, Failed, Outcome
@@ -44,32 +42,6 @@ WILD_ACTS = 120
 CALM_ACTS = 1_500
 #: Seconds between two moments at which drivers that are awake show that they live.
 _BEAT = 5
-
-
-class Clock:
-    """The time of everybody, which passes when somebody lets it."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2030, 1, 1, tzinfo=UTC)
-
-    def now(self, _: Any = None) -> datetime:
-        self.time += timedelta(microseconds=1)
-        return self.time
-
-    @contextmanager
-    def rules(self, draw: random.Random) -> Iterator[None]:
-        """Let product code see this clock on either database, and draw its identifiers."""
-        modules = [m for m in list(sys.modules.values()) if hasattr(m, "now_sql")]
-        with ExitStack() as stack:
-            stack.enter_context(patch("workflows.clock.datetime", self))
-            stack.enter_context(patch("workflows.clock.connection", SimpleNamespace(vendor="")))
-            for module in modules:
-                stack.enter_context(patch.object(module, "now_sql", lambda: "NULL"))
-            entropy = SimpleNamespace(urandom=draw.randbytes)
-            ticks = SimpleNamespace(time_ns=lambda: int(self.now().timestamp() * 1e9))
-            stack.enter_context(patch("workflows.core.ids.os", entropy))
-            stack.enter_context(patch("workflows.core.ids.time", ticks))
-            yield
 
 
 @dataclass
@@ -105,6 +77,8 @@ class Simulation:
         self.tokens: dict[str, tuple[UUID, str, int]] = {}
         self.begun: set[tuple[UUID, str, int]] = set()
         self.handed_back: set[UUID] = set()
+        #: Until when nobody was awake, each time.
+        self.unwatched: list[datetime] = []
         self.faults = 0
 
     def live(self) -> None:
@@ -218,11 +192,14 @@ class Simulation:
         return [row for row in running if row.attempts not in given[row.id]]
 
     def _someone(self) -> Driver | None:
+        awake = self._are_awake()
+        return self.draw.choice(awake) if awake else None
+
+    def _are_awake(self) -> list[Driver]:
         for driver in self.drivers:
             if driver.sleeps_until and driver.sleeps_until <= self.clock.time:
                 driver.sleeps_until = None
-        awake = [driver for driver in self.drivers if not driver.sleeps_until]
-        return self.draw.choice(awake) if awake else None
+        return [driver for driver in self.drivers if not driver.sleeps_until]
 
     def _restart(self, driver: Driver) -> None:
         self.drivers[self.drivers.index(driver)] = Driver()
@@ -310,18 +287,25 @@ class Simulation:
                 resume_execution(execution, user=None)
 
     def wait(self) -> None:
-        """Let time pass; who is awake shows it, and what is due is fired."""
+        """Let time pass; who is awake shows it, and fires what is due when it is."""
         end = self.clock.time + timedelta(seconds=self.draw.choice([0.2, 2, 10, 40]))
+        due = timers.next_due(self.clock.time).timer
         while self.clock.time < end:
-            self.clock.time += timedelta(seconds=_BEAT)
+            beat = self.clock.time + timedelta(seconds=_BEAT)
+            if not self._are_awake():
+                self.unwatched.append(beat)
+            while due and due <= beat and self._are_awake():
+                self.clock.time = max(due, self.clock.time)
+                with transaction.atomic():
+                    append_events(timers.fire_due(self.clock.now(), 500), self.clock.now())
+                due = timers.next_due(self.clock.time).timer
+            self.clock.time = max(beat, self.clock.time)
             for driver in list(self.drivers):
                 if driver.sleeps_until is None:
                     try:
                         leases.heartbeat(driver.id)
                     except leases.Fenced:
                         self._restart(driver)
-        with transaction.atomic():
-            append_events(timers.fire_due(self.clock.now(), 500), self.clock.now())
 
     # --- what must hold at the end ----------------------------------------------------------
 
@@ -342,13 +326,19 @@ class Simulation:
                 assert run.status == model.run_status
             for row in rows.get(run.id, {}).values():
                 self._check_output(row)
-        for decision in ApprovalDecision.objects.filter(door=Door.SYSTEM).select_related(
-            "approval"
-        ):
-            waited = decision.decided_at - decision.approval.created_at
-            assert waited >= timedelta(seconds=PATIENCE), "decided before its time"
+        self._check_timers()
         self._check_pauses()
         assert_invariants(ask)
+
+    def _check_timers(self) -> None:
+        """What nobody decided ended on time, or as soon as a driver was awake again."""
+        decisions = ApprovalDecision.objects.filter(door=Door.SYSTEM).select_related("approval")
+        for decision in decisions:
+            due = decision.approval.requested_at + timedelta(seconds=PATIENCE)
+            assert decision.decided_at >= due, "decided before its time"
+            unwatched = [end for end in self.unwatched if due <= end < decision.decided_at]
+            late = decision.decided_at - max([due, *unwatched])
+            assert late <= timedelta(seconds=1), f"decided {late} late"
 
     def _check_pauses(self) -> None:
         """No attempt began before the pause after the one before it was over."""
