@@ -17,6 +17,15 @@ from django.utils.module_loading import import_string
 _OURS = "mgx"
 STARTING = [_OURS, Tags.security, Tags.database]
 
+#: Settings that name code by its dotted path.
+_PLUGS = (
+    "STEP_HANDLERS",
+    "TIMER_HANDLERS",
+    "REFERENCE_CHECKS",
+    "STEP_EXPLAINERS",
+    "STREAM_READERS",
+    "OUTBOXES",
+)
 _OLDEST_SQLITE = (3, 37)
 _OLDEST_POSTGRESQL = 14
 _SHORTEST_KEY = 50
@@ -27,7 +36,7 @@ _FEWEST_CHARACTERS = 5
 def check_step_handlers(**_: Any) -> list[CheckMessage]:
     """Every dotted name that plugs something into the engine must lead somewhere."""
     found: list[CheckMessage] = []
-    for setting in ("STEP_HANDLERS", "TIMER_HANDLERS", "REFERENCE_CHECKS", "STEP_EXPLAINERS"):
+    for setting in _PLUGS:
         for key, path in getattr(settings, setting).items():
             try:
                 import_string(path)

@@ -296,6 +296,16 @@ STEP_EXPLAINERS = {
 #: Seconds without a heartbeat after which a driver's executions go to another one.
 MGX_LEASE_SECONDS: float = env.float("MGX_LEASE_SECONDS", default=30.0)
 MGX_HEARTBEAT_SECONDS: float = env.float("MGX_HEARTBEAT_SECONDS", default=MGX_LEASE_SECONDS / 3)
+#: Readers of the event stream behind the scenes → what makes rows of events
+#: (``workflows/streams.py``).
+STREAM_READERS = {
+    "webhooks": "workflows.webhooks.reading.EndpointReader",
+}
+#: What is sent → rows that are due, and how they are sent (``workflows/relay.py``).
+OUTBOXES = {
+    "webhooks": "workflows.webhooks.sending.WebhookOutbox",
+}
+
 #: Executions that one driver holds at once.
 MGX_DRIVER_CAPACITY: int = env.int("MGX_DRIVER_CAPACITY", default=2_000)
 #: Threads for the synchronous tasks of one driver.

@@ -54,6 +54,7 @@ class EventType(StrEnum):
     QUESTION_ASKED = "question_asked"
     QUESTION_ANSWERED = "question_answered"
     FILE_REVIEWED = "file_reviewed"
+    WEBHOOK_DISABLED = "webhook_disabled"
     AGENT_STATUS_CHANGED = "agent_status_changed"
     AGENT_ACTIVITY = "agent_activity"
     AGENT_CONTEXT_UPDATED = "agent_context_updated"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 from uuid import UUID
 
-from workflows.bulk import ENGINE_CHANNEL
+from workflows.bulk import ENGINE_CHANNEL, EVENTS_CHANNEL
 from workflows.engine.bodies import Bodies
 from workflows.engine.run import Attempt
 from workflows.engine.wakeups import watch
@@ -33,7 +33,11 @@ class _Life(NamedTuple):
 class Driver:
     """Runs executions from ``start`` until ``stop``."""
 
-    def __init__(self) -> None:
+    ``on_commit`` is called, from the loop's thread, when somebody may have written events.
+    """
+
+    def __init__(self, on_commit: Callable[[], None] | None = None) -> None:
+        self._on_commit = on_commit
         self._writer = Writer(self)
         self._newest: _Life | None = None
         # The one that the writer knows; it alone changes it.
@@ -127,5 +131,9 @@ class Driver:
         hints.cancel()
 
     async def _pass_on_hints(self) -> None:
-        async for _ in watch(ENGINE_CHANNEL):
-            self._writer.hint()
+        channels = [ENGINE_CHANNEL, EVENTS_CHANNEL] if self._on_commit else [ENGINE_CHANNEL]
+        async for channel in watch(*channels):
+            if channel != EVENTS_CHANNEL:
+                self._writer.hint()
+            if self._on_commit:
+                self._on_commit()

@@ -1,4 +1,4 @@
-"""How a driver comes into a django-q2 worker, and how it leaves with it."""
+"""How a driver and its relay come into a django-q2 worker, and how they leave with it."""
 
 import gc
 import signal
@@ -8,12 +8,13 @@ from types import FrameType
 from django.db import connections
 
 from workflows.engine.driver import Driver
+from workflows.relay import Relay
 
 
 def start_driver(*, proc_name: str = "", **_: object) -> None:
-    """Start a driver in the worker that django-q2 has just spawned.
+    """Start a driver and a relay in the worker that django-q2 has just spawned.
 
-    It stops when the worker's main thread ends, which waits for it: at the end of the cluster,
+    They stop when the worker's main thread ends, which waits for them: at the end of the cluster,
     when the worker is recycled, or at SIGTERM.
     """
     # A connection that came over the fork belongs to the parent too.
@@ -22,16 +23,19 @@ def start_driver(*, proc_name: str = "", **_: object) -> None:
     # with the parent. What the engine makes lives for a turn or for a run, and has no cycles.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    driver = Driver()
+    relay = Relay()
+    driver = Driver(on_commit=relay.hint)
     driver.launch()
-    threading.Thread(target=_stop_with_main_thread, args=[driver], daemon=True).start()
+    relay.launch()
+    threading.Thread(target=_stop_with_main_thread, args=[driver, relay], daemon=True).start()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _leave)
 
 
-def _stop_with_main_thread(driver: Driver) -> None:
+def _stop_with_main_thread(driver: Driver, relay: Relay) -> None:
     threading.main_thread().join()
     driver.stop()
+    relay.stop()
 
 
 def _leave(signal_number: int, frame: FrameType | None) -> None:

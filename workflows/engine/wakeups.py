@@ -22,17 +22,18 @@ _QUIET_AFTER_SECONDS = 1.0
 _QUIET_POLL_SECONDS = 0.05
 
 
-async def watch(channel: str) -> AsyncIterator[None]:
-    """Yield whenever a transaction may have committed something for ``channel``; never ends.
+async def watch(*channels: str) -> AsyncIterator[str]:
+    """Yield whenever a transaction may have committed something for ``channels``; never ends.
 
-    It also yields after every reconnection, for what was missed meanwhile.
+    What it yields is the channel, or "" where it may be any of them: on SQLite, and after every
+    reconnection, for what was missed meanwhile.
     """
-    watcher = _listen(channel) if connection.vendor == "postgresql" else _poll_data_version()
-    async for _ in watcher:
-        yield
+    watcher = _listen(*channels) if connection.vendor == "postgresql" else _poll_data_version()
+    async for channel in watcher:
+        yield channel
 
 
-async def _listen(channel: str) -> AsyncIterator[None]:
+async def _listen(*channels: str) -> AsyncIterator[str]:
     parameters: dict[str, Any] = connection.get_connection_params()
     parameters = {
         key: value
@@ -44,16 +45,17 @@ async def _listen(channel: str) -> AsyncIterator[None]:
             async with await psycopg.AsyncConnection.connect(
                 **parameters, autocommit=True
             ) as listener:
-                await listener.execute(f"LISTEN {channel}")
-                yield
-                async for _ in listener.notifies():
-                    yield
+                for channel in channels:
+                    await listener.execute(f"LISTEN {channel}")
+                yield ""
+                async for notify in listener.notifies():
+                    yield notify.channel
         except psycopg.OperationalError as error:
             logger.warning("Listening was interrupted: %s", type(error).__name__)
         await asyncio.sleep(_RECONNECT_SECONDS)
 
 
-async def _poll_data_version() -> AsyncIterator[None]:
+async def _poll_data_version() -> AsyncIterator[str]:
     database = sqlite3.connect(
         connection.get_connection_params()["database"],
         uri=True,
@@ -72,7 +74,7 @@ async def _poll_data_version() -> AsyncIterator[None]:
             if now != version:
                 version = now
                 changed_at = time.monotonic()
-                yield
+                yield ""
             is_quiet = time.monotonic() - changed_at > _QUIET_AFTER_SECONDS
             often = settings.MGX_SQLITE_POLL_SECONDS
             await asyncio.sleep(max(often, _QUIET_POLL_SECONDS) if is_quiet else often)

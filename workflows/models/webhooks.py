@@ -6,6 +6,7 @@ from django.db.models import Q
 
 from workflows.core.ids import uuid7
 from workflows.models.tenants import Workspace
+from workflows.querysets import InWorkspaceQuerySet
 
 
 class StreamCursor(models.Model):
@@ -52,11 +53,13 @@ class WebhookEndpoint(models.Model):
     )
     created_at = models.DateTimeField()
 
+    objects = InWorkspaceQuerySet.as_manager()
+
     class Meta:
         ordering = ["-created_at"]
 
     def __str__(self) -> str:
-        return self.url
+        return self.description or f"Webhook {self.pk}"
 
 
 class SigningSecret(models.Model):
@@ -95,7 +98,7 @@ class WebhookDelivery(models.Model):
     event_type = models.CharField(max_length=50)
     details = models.JSONField(null=True)
     replay_of = models.ForeignKey(
-        "self", on_delete=models.SET_NULL, null=True, related_name="replays", db_index=False
+        "self", on_delete=models.CASCADE, null=True, related_name="replays", db_index=False
     )
     status = models.CharField(max_length=10, choices=STATUSES, default="pending")
     attempts = models.PositiveSmallIntegerField(default=0)
@@ -105,6 +108,8 @@ class WebhookDelivery(models.Model):
     error = models.TextField(blank=True)
     created_at = models.DateTimeField()
     delivered_at = models.DateTimeField(null=True)
+
+    objects = InWorkspaceQuerySet.as_manager()
 
     class Meta:
         ordering = ["-created_at"]
@@ -123,4 +128,4 @@ class WebhookDelivery(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.event_type} {self.event_seq} to {self.endpoint or self.url}"
+        return f"{self.event_type} {self.event_seq or ''}".strip()

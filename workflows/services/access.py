@@ -16,7 +16,8 @@ from workflows.bulk import select_objects
 from workflows.clock import database_now
 from workflows.core.errors import Problem
 from workflows.errors import Conflict, InvalidInput, NotPermitted, NotVisible
-from workflows.models import ApiToken, EventStream, Membership, Role, User, Workspace
+from workflows.models import ApiToken, Membership, Role, User, Workspace
+from workflows.streams import open_stream
 
 TOKEN_PREFIX = "mgx_"  # noqa: S105  (what a token begins with is no secret)
 SCOPES = ("read", "write", "decide")
@@ -59,7 +60,7 @@ def create_workspace(*, name: str, slug: str, admin: User | None = None) -> Work
     try:
         with transaction.atomic():
             workspace: Workspace = Workspace.objects.create(name=name, slug=slug)
-            EventStream.objects.create(workspace=workspace)
+            open_stream(workspace.pk)
             if admin is not None:
                 Membership.objects.create(workspace=workspace, user=admin, role=Role.ADMIN)
     except IntegrityError:

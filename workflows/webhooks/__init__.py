@@ -1,0 +1,1 @@
+"""Calls to addresses outside, as Standard Webhooks lays down: what is called for, and how."""
