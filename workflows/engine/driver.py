@@ -31,7 +31,7 @@ class _Life(NamedTuple):
 
 
 class Driver:
-    """Runs executions from ``start`` until ``stop``."""
+    """Runs executions from ``start`` until ``stop``.
 
     ``on_commit`` is called, from the loop's thread, when somebody may have written events.
     """
