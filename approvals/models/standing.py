@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from approvals.models.requests import WorkflowStepApproval
+from approvals.querysets import DelegationQuerySet, GrantQuerySet
 from workflows.core.ids import uuid7
 from workflows.models import Workflow, Workspace
 
@@ -31,6 +32,8 @@ class Delegation(models.Model):
     ends_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
+
+    objects = DelegationQuerySet.as_manager()
 
     class Meta:
         ordering = ["-starts_at"]
@@ -70,6 +73,8 @@ class StandingGrant(models.Model):
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
+
+    objects = GrantQuerySet.as_manager()
 
     class Meta:
         ordering = ["-created_at"]

@@ -4,10 +4,12 @@ Every moment follows from the request's row, so its timers can be thrown away an
 when a question stops the clock, when its answer lets it go on, when a reminder was sent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from approvals.models import WorkflowStepApproval
+from approvals.services.records import forget_timers
+from workflows.bulk import insert_objects
 from workflows.models import Timer
 
 AUTO_APPROVE = "approval_auto_approve"
@@ -31,10 +33,21 @@ def moment_after(approval: WorkflowStepApproval, seconds: float) -> datetime:
     return approval.requested_at + timedelta(seconds=seconds + approval.stood_still_seconds)
 
 
-def next_reminder(approval: WorkflowStepApproval) -> int | None:
-    """Return the next of the ``reminders`` to be sent, in seconds after the request."""
+def due_reminders(approval: WorkflowStepApproval, now: datetime) -> list[int]:
+    """Return those of the ``reminders`` that are to be sent now, in seconds after the request."""
+    return [each for each in _reminders_left(approval) if moment_after(approval, each) <= now]
+
+
+def plan_anew(approvals: Sequence[WorkflowStepApproval]) -> None:
+    """Give pending requests the timers that they have now, in the place of those before."""
+    if approvals:
+        forget_timers([approval.id for approval in approvals])
+        insert_objects([timer for approval in approvals for timer in timers_of(approval)])
+
+
+def _reminders_left(approval: WorkflowStepApproval) -> list[int]:
     reminders = approval.approval_metadata.get("reminders", ())
-    return min((each for each in reminders if each > approval.reminded_seconds), default=None)
+    return sorted({each for each in reminders if each > approval.reminded_seconds})
 
 
 def _moments(approval: WorkflowStepApproval) -> Iterator[tuple[str, datetime]]:
@@ -42,8 +55,8 @@ def _moments(approval: WorkflowStepApproval) -> Iterator[tuple[str, datetime]]:
         yield EXPIRY, approval.expires_at
     if approval.auto_approve_after_seconds is not None:
         yield AUTO_APPROVE, moment_after(approval, approval.auto_approve_after_seconds)
-    if (seconds := next_reminder(approval)) is not None:
-        yield REMINDER, moment_after(approval, seconds)
+    if reminders := _reminders_left(approval):
+        yield REMINDER, moment_after(approval, reminders[0])
     seconds = approval.approval_metadata.get("escalate_after_seconds")
     if seconds is not None and approval.escalated_at is None:
         yield ESCALATION, moment_after(approval, seconds)

@@ -11,8 +11,8 @@ from workflows.models import (
     WorkflowVariable,
     WorkflowVersion,
 )
+from workflows.policies import FORBID_AUTO_APPROVAL
 from workflows.services.definitions import (
-    FORBID_AUTO_APPROVAL,
     create_workflow,
     definition_limits,
     delete_workflow,

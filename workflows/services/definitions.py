@@ -22,11 +22,9 @@ from workflows.models import (
     WorkflowVersion,
     Workspace,
 )
+from workflows.policies import FORBID_AUTO_APPROVAL
 from workflows.services.access import require_role
 from workflows.tasks import input_problems, known_tasks
-
-#: Key of a workspace's settings: a gate that names approvers may not approve itself.
-FORBID_AUTO_APPROVAL = "forbid_auto_approval"
 
 #: The keys of a definition document that are columns of the workflow itself.
 COLUMNS = ("name", "description", "timeout_seconds", "max_retries", "config", "metadata")

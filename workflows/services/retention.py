@@ -25,6 +25,7 @@ from workflows.models import (
     WorkflowStepExecution,
     Workspace,
 )
+from workflows.policies import RETENTION_DAYS
 
 #: How long an answer to a POST is repeated.
 KEYS_KEPT: Final = timedelta(days=7)
@@ -58,7 +59,7 @@ def prune(now: datetime, batch: int = BATCH) -> Pruned:
 
 def retention_days(workspace: Workspace) -> int:
     """Return for how many days the runs of a workspace are kept, 0 for ever."""
-    days = workspace.settings.get("retention_days")
+    days = workspace.settings.get(RETENTION_DAYS)
     is_number = isinstance(days, int) and not isinstance(days, bool) and days >= 0
     return days if is_number else settings.MGX_RETENTION_DAYS
 

@@ -1,0 +1,42 @@
+"""What a workspace lays down for all of its workflows: the keys of its ``settings``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from workflows.core.errors import Problem, json_pointer
+
+#: A gate that names approvers may not approve itself, neither early nor when its time is up.
+FORBID_AUTO_APPROVAL = "forbid_auto_approval"
+#: Whoever started a run cannot decide on it, whatever its gates say.
+PREVENT_SELF_APPROVAL = "prevent_self_approval"
+#: Nothing is approved ahead: no grant can be given, and those that were given do not count.
+FORBID_STANDING_GRANTS = "forbid_standing_grants"
+#: Days for which ended runs are kept, 0 for ever; where it is missing, as the installation says.
+RETENTION_DAYS = "retention_days"
+
+_FLAGS = (FORBID_AUTO_APPROVAL, PREVENT_SELF_APPROVAL, FORBID_STANDING_GRANTS)
+_LONGEST_RETENTION = 36_500
+
+
+def check_settings(settings: Mapping[str, Any]) -> list[Problem]:
+    """Return everything that is wrong with the settings of a workspace."""
+    problems = []
+    for key, value in settings.items():
+        if key in _FLAGS:
+            if not isinstance(value, bool):
+                problems.append(_problem(key, "wrong_type", f"“{key}” is true or false"))
+        elif key == RETENTION_DAYS:
+            is_number = isinstance(value, int) and not isinstance(value, bool)
+            if not is_number or not 0 <= value <= _LONGEST_RETENTION:
+                words = f"“{key}” is a whole number from 0 to {_LONGEST_RETENTION:,}"
+                problems.append(_problem(key, "out_of_range", words))
+        else:
+            known = ", ".join((*_FLAGS, RETENTION_DAYS))
+            problems.append(
+                _problem(key, "unknown_setting", f"There is no “{key}”; there are {known}")
+            )
+    return problems
+
+
+def _problem(key: str, code: str, message: str) -> Problem:
+    return Problem("", code, message, json_pointer([key]))
