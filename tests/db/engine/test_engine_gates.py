@@ -6,11 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
-from django.db.models import F
 
 from approvals.models import ApprovalDecision, WorkflowStepApproval
 from tests.db.engine.by_hand import DriverByHand
+from tests.db.engine.passing import fire, let_pass
 from tests.db.engine.scenes import (
     Scene,
     ended,
@@ -22,10 +21,8 @@ from tests.db.engine.scenes import (
     task,
 )
 from workflows.clock import database_now
-from workflows.engine import timers
 from workflows.engine.driver import Driver
 from workflows.errors import Conflict
-from workflows.events import append_events
 from workflows.models import Timer, WorkflowExecution
 
 pytestmark = pytest.mark.django_db
@@ -33,26 +30,6 @@ pytestmark = pytest.mark.django_db
 
 def row(execution: WorkflowExecution) -> WorkflowExecution:
     return WorkflowExecution.objects.get(id=execution.id)
-
-
-def let_pass(seconds: float) -> None:
-    """Move every deadline as if the time had passed, and fire what is due then."""
-    by = timedelta(seconds=seconds)
-    Timer.objects.update(due_at=F("due_at") - by)
-    WorkflowStepApproval.objects.update(expires_at=F("expires_at") - by)
-    fire()
-
-
-def fire() -> list[str]:
-    """Fire what is due, each kind in a transaction of its own; return the events."""
-    now = database_now()
-    fired = []
-    while Timer.objects.filter(due_at__lte=now).exists():
-        with transaction.atomic():
-            drafts = timers.fire_due(now, 500)
-            append_events(drafts, now)
-        fired += [draft.event_type for draft in drafts]
-    return fired
 
 
 @pytest.fixture
@@ -82,6 +59,7 @@ def test_an_approval_completes_the_step(scene: Scene, hand: DriverByHand, open_g
         "feedback": "Fine",
         "response_data": {"amount": 3},
         "digest": result.approval.digest,
+        "payload": {},
     }
 
 
