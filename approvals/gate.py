@@ -7,20 +7,25 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from approvals.models import ApprovalStatus, WorkflowStepApproval
+from approvals.services.grants import look_for_grants
 from approvals.services.records import decision_events
 from approvals.services.requests import Request, open_requests, required_event, withdraw
 from workflows.bulk import as_uuid, select
-from workflows.core.approval import Approval
-from workflows.core.outcomes import Completed, Failed, Outcome
+from workflows.core.approval import ON_TIMEOUT, Approval
+from workflows.core.canonical import MAX_BYTES, MAX_DEPTH, dumps_canonical
+from workflows.core.ids import step_execution_id
+from workflows.core.outcomes import Completed, Failed, Outcome, Revise
+from workflows.core.states import StepStatus
 from workflows.core.steps import ApprovalStep
 from workflows.events import SYSTEM, EventDraft
-from workflows.handlers import Opening
+from workflows.handlers import Opening, StepContext
 
+#: The gate fails if nobody decides: who escalates, or approves, has done so before.
+_SILENCE_FAILS = ("fail", "approve", "escalate")
 _KEPT = {
     "min_approvals",
     "policy",
     "form_schema",
-    "max_revisions",
     "reminders",
     "escalate_after_seconds",
     "escalate_to",
@@ -32,6 +37,7 @@ class _Decided(NamedTuple):
 
     status: str
     rules: dict[str, Any]
+    payload: Any
     feedback: str
     response_data: Any
     digest: str
@@ -39,10 +45,19 @@ class _Decided(NamedTuple):
 
     @classmethod
     def read(cls, row: Sequence[Any]) -> "_Decided":
-        status, rules, feedback, data, digest, decided_by = row
+        status, rules, payload, feedback, data, digest, decided_by = row
+        answer = data and json.loads(data)
         return cls(
-            status, json.loads(rules), feedback, data and json.loads(data), digest, decided_by
+            status, json.loads(rules), json.loads(payload), feedback, answer, digest, decided_by
         )
+
+
+class _Before(NamedTuple):
+    """The request before the one that a step opens now; ``step_status`` is that of its own."""
+
+    id: UUID
+    revision_count: int
+    step_status: str
 
 
 class ApprovalGate:
@@ -50,16 +65,28 @@ class ApprovalGate:
 
     def open(self, openings: Sequence[Opening], now: datetime) -> list[EventDraft]:
         """Ask for the decisions; return an ``approval_required`` event for each."""
-        approvals = open_requests([_request(opening) for opening in openings], now)
+        before = _requests_before([opening.context for opening in openings])
+        requests = [
+            _request(opening, before.get(opening.context.step_execution_id)) for opening in openings
+        ]
+        approvals = open_requests(requests, now)
+        look_for_grants([approval.id for approval in approvals], now)
         return [required_event(approval, actor=SYSTEM) for approval in approvals]
 
     def close(self, step_execution_ids: Sequence[UUID]) -> dict[UUID, Outcome]:
-        """Return the outcome of the steps whose request was decided."""
+        """Return the outcome of the steps whose request was decided.
+
+        A decision that was taken back has a request after it, for the same step.
+        """
         rows = select(
-            "SELECT step_execution_id, status, approval_metadata, feedback, response_data, digest,"
+            "SELECT step_execution_id, status, approval_metadata, approval_data, feedback,"
+            " response_data, digest,"
             " (SELECT u.username FROM workflows_user u WHERE u.id = approved_by_id)"
-            " FROM workflow_step_approvals"
-            " WHERE step_execution_id = ANY(%s) AND status <> 'pending' ORDER BY revision_count",
+            " FROM workflow_step_approvals a"
+            " WHERE step_execution_id = ANY(%s) AND status <> 'pending'"
+            " AND NOT EXISTS (SELECT 1 FROM workflow_step_approvals again"
+            " WHERE again.parent_approval_id = a.id"
+            " AND again.step_execution_id = a.step_execution_id)",
             list(step_execution_ids),
         )
         return {as_uuid(row[0]): _outcome(_Decided.read(row[1:])) for row in rows}
@@ -85,7 +112,30 @@ class ApprovalGate:
         return decision_events(withdraw(open_ids, now), actor=actor)
 
 
-def _request(opening: Opening) -> Request:
+def _requests_before(contexts: Sequence[StepContext]) -> dict[UUID, _Before]:
+    """Return the latest request of each step that had one in an earlier revision."""
+    steps = {
+        step_execution_id(context.execution_id, context.name, revision): context.step_execution_id
+        for context in contexts
+        for revision in range(1, context.revision)
+    }
+    if not steps:
+        return {}
+    rows = select(
+        "SELECT a.step_execution_id, a.id, a.revision_count, s.status"
+        " FROM workflow_step_approvals a"
+        " JOIN workflows_workflowstepexecution s ON s.id = a.step_execution_id"
+        " WHERE a.step_execution_id = ANY(%s) ORDER BY s.revision, a.requested_at, a.id",
+        list(steps),
+    )
+    # The last of a step's is the latest.
+    return {
+        steps[as_uuid(step_id)]: _Before(as_uuid(request_id), revision_count, step_status)
+        for step_id, request_id, revision_count, step_status in rows
+    }
+
+
+def _request(opening: Opening, before: _Before | None) -> Request:
     context = opening.context
     step = context.step
     assert isinstance(step, ApprovalStep)
@@ -100,32 +150,49 @@ def _request(opening: Opening) -> Request:
         expires_after_seconds=approval.expires_after_seconds,
         risk=approval.risk,
         prevent_self_approval=approval.prevent_self_approval,
-        rules=_rules(approval),
+        rules=_rules(approval, opening.revises),
         project_id=context.project_id,
         requested_by_id=context.started_by_id,
         execution_id=context.execution_id,
         step_execution_id=context.step_execution_id,
+        revision_count=before.revision_count + _is_new_work(before) if before else 0,
+        parent_approval_id=before.id if before else None,
     )
 
 
-def _rules(approval: Approval) -> dict[str, Any]:
-    """Return what a request keeps of its gate's rules besides its columns."""
+def _is_new_work(before: _Before) -> bool:
+    """Tell whether the work was done anew since, or the gate alone, which failed, tried again."""
+    return before.step_status == StepStatus.COMPLETED
+
+
+def _rules(approval: Approval, revises: str) -> dict[str, Any]:
+    """Return what a request keeps of its gate's rules besides its columns.
+
+    Only where something can be done anew, it has ``revise``, and ``max_revisions``.
+    """
     rules = approval.model_dump(mode="json", include=_KEPT, exclude_defaults=True)
+    if revises:
+        rules |= {"revise": revises, "max_revisions": approval.max_revisions}
     return {"on_reject": approval.on_reject, "on_timeout": approval.on_timeout, **rules}
 
 
 def _outcome(decided: _Decided) -> Outcome:
     match decided.status:
         case ApprovalStatus.APPROVED:
-            return Completed(_answer(decided))
-        case ApprovalStatus.REJECTED if decided.rules.get("on_reject") == "continue":
-            return Completed(_answer(decided))
+            return _completed(decided)
+        case ApprovalStatus.REJECTED if (then := decided.rules.get("on_reject", "fail")) != "fail":
+            return _completed(decided, then)
         case ApprovalStatus.REJECTED:
             return _refused(decided, "approval_rejected", "rejected it")
+        case ApprovalStatus.REQUEST_CHANGES if decided.rules.get("revise"):
+            output = _answer(decided)
+            return Revise(decided.feedback, output, _text(output))
         case ApprovalStatus.REQUEST_CHANGES:
             return _refused(decided, "changes_requested", "asked for changes")
-        case ApprovalStatus.TIMEOUT if decided.rules.get("on_timeout") == "continue":
-            return Completed(_answer(decided))
+        case ApprovalStatus.TIMEOUT if (
+            then := decided.rules.get("on_timeout", "fail")
+        ) not in _SILENCE_FAILS:
+            return _completed(decided, then)
         case ApprovalStatus.TIMEOUT:
             message = "Nobody decided in time"
             return Failed("approval_timeout", message, is_final=True, is_timeout=True)
@@ -133,8 +200,14 @@ def _outcome(decided: _Decided) -> Outcome:
             return Failed("approval_cancelled", "The request was cancelled", is_final=True)
 
 
+def _completed(decided: _Decided, then: str = "continue") -> Completed:
+    output = _answer(decided)
+    return Completed(output, _text(output), goes_to="" if then in ON_TIMEOUT else then)
+
+
 def _answer(decided: _Decided) -> dict[str, object]:
-    """Return the step's output: the decision, its words and data in places of their own."""
+    """Return the step's output: the decision, its words and data in places of their own, and
+    ``payload``, exactly what was decided on."""
     return {
         "approved": decided.status == ApprovalStatus.APPROVED,
         "status": decided.status,
@@ -142,7 +215,13 @@ def _answer(decided: _Decided) -> dict[str, object]:
         "feedback": decided.feedback,
         "response_data": decided.response_data,
         "digest": decided.digest,
+        "payload": decided.payload,
     }
+
+
+def _text(output: dict[str, object]) -> str:
+    """Return an answer's JSON: longer than other outputs by what people have added."""
+    return dumps_canonical(output, max_bytes=3 * MAX_BYTES, max_depth=MAX_DEPTH + 1)
 
 
 def _refused(decided: _Decided, code: str, words: str) -> Failed:

@@ -8,6 +8,10 @@ from pydantic_core import PydanticCustomError
 from workflows.core.names import Name
 from workflows.core.parts import Names, Part, Seconds, Text
 
+#: What `on_reject` and `on_timeout` say that is no step's name.
+ON_REJECT = frozenset({"fail", "continue"})
+ON_TIMEOUT = ON_REJECT | {"approve", "escalate"}
+
 
 def _form_of(given: object) -> str:
     return "name" if isinstance(given, str) else "policy"
@@ -121,3 +125,8 @@ class Approval(Part):
     def approvers(self) -> tuple[str, ...]:
         """Everybody who is named, those of the policy included; empty for any approver."""
         return self.policy.names() if self.policy else self.required_approvers
+
+    @property
+    def branches(self) -> frozenset[str]:
+        """The steps of which each runs only after a rejection, or only after silence."""
+        return frozenset({self.on_reject, self.on_timeout} - ON_TIMEOUT)

@@ -7,10 +7,14 @@ from workflows.core.states import SkipReason
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The step succeeded. ``output``: JSON; ``text``: its canonical form, once it is known."""
+    """The step succeeded. ``output``: JSON; ``text``: its canonical form, once it is known.
+
+    ``goes_to``: of the steps behind a gate the one that alone goes on.
+    """
 
     output: object
     text: str | None = None
+    goes_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,4 +43,14 @@ class Waiting:
     """The step left the worker and goes on when something outside it happens."""
 
 
-Outcome = Completed | Skipped | Failed | Waiting
+@dataclass(frozen=True, slots=True)
+class Revise:
+    """A gate sends the work back: what made it is done anew, with ``feedback`` at hand, and then
+    the gate opens again. ``output``, ``text``: what this revision of the gate came to."""
+
+    feedback: str
+    output: object
+    text: str | None = None
+
+
+Outcome = Completed | Skipped | Failed | Waiting | Revise

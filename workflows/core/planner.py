@@ -91,7 +91,7 @@ class Progress:
         self.failures: list[str] = []
         self._rules = rules
         self._tallies: dict[str, Tally] = {}
-        self._ruled_out: set[str] = set()
+        self._ruled_out: dict[str, SkipReason] = {}
 
     def record(
         self,
@@ -123,19 +123,27 @@ class Progress:
             else:
                 tally.succeeded += 1
 
+    def anew(self) -> "Progress":
+        """Return the progress of the same steps in which none of them has moved."""
+        progress = Progress(self.graph, self._rules, is_fail_fast=self.is_fail_fast)
+        progress.is_halted = self.is_halted
+        return progress
+
     def forget(self, name: str) -> None:
         """Take back that a step has begun: it is pending again."""
         del self.statuses[name]
         self.under_way -= 1
 
-    def rule_out(self, names: Iterable[str]) -> None:
-        """Note that these steps are in branches that were not taken."""
-        self._ruled_out.update(names)
+    def rule_out(
+        self, names: Iterable[str], reason: SkipReason = SkipReason.BRANCH_NOT_TAKEN
+    ) -> None:
+        """Note that these steps do not run: they are in branches that were not taken."""
+        self._ruled_out |= dict.fromkeys(names, reason)
 
     def judge(self, name: str) -> Move | None:
         """Return the move that a pending step is due for, or None while its rule is open."""
         if name in self._ruled_out:
-            return Skip(name, SkipReason.BRANCH_NOT_TAKEN)
+            return Skip(name, self._ruled_out[name])
         rule = self._rules.get(name, "all_success")
         tally = self._tally(name)
         verdict = _RULES[rule](tally)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from workflows.core.errors import ExpressionError
 
 EXECUTION_FIELDS = ("id", "started_by")
-REVISION_FIELDS = ("number", "feedback")
+REVISION_FIELDS = ("number", "feedback", "previous")
 
 ABSENT: Final = object()
 
@@ -37,7 +37,8 @@ class Scope:
         variables: every declared variable with its value.
         steps: the whole outputs, by the names of the steps. A step without output is left out.
         execution: `id`, `started_by`.
-        revision: `number` (from 1), `feedback` (None at first).
+        revision: `number` (from 1), `feedback` ("" at first), `previous` (the step's own output
+            before that, None at first).
         item, index: where a block is mapped over a list.
     """
 

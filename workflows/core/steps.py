@@ -336,6 +336,15 @@ STEP_TYPES: tuple[str, ...] = tuple(
 )
 
 
+def choices_of(step: AnyStep) -> frozenset[str]:
+    """Return the steps behind one of which it lets only some run."""
+    if isinstance(step, ApprovalStep):
+        return step.config.approval.branches
+    if isinstance(step, ConditionStep):
+        return frozenset(step.config.default).union(*step.config.branches.values())
+    return frozenset()
+
+
 def fallback_step(step: AnyStep) -> AnyStep | None:
     """Return the step that runs in the place of one whose attempts are used up, if any does."""
     fallback = step.config.fallback

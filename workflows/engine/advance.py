@@ -7,7 +7,7 @@ from uuid import UUID
 from workflows.core.canonical import dumps_canonical
 from workflows.core.compiled import CompiledStep
 from workflows.core.errors import ExpressionError, UnstorableError
-from workflows.core.outcomes import Completed, Failed
+from workflows.core.outcomes import Completed, Failed, Revise
 from workflows.core.planner import Move, Skip, Start, next_moves
 from workflows.core.scope import Scope
 from workflows.core.states import SkipReason, StepStatus
@@ -17,6 +17,7 @@ from workflows.engine.frames import Frame
 from workflows.engine.inputs import dump_json, read_inputs, read_texts, refuse_unshowable
 from workflows.engine.limits import QueueLimits
 from workflows.engine.reports import Reporter
+from workflows.engine.revisions import Revisions
 from workflows.engine.run import Run, StepRecord
 from workflows.engine.run_moves import RunMoves
 from workflows.engine.step_moves import StepMoves
@@ -55,6 +56,7 @@ class Advance:
         self._blocks = blocks
         self._limits = limits
         self._report = report
+        self._revisions = Revisions(now, moves, blocks)
         self._suspects = Suspects()
         self._to_prepare: dict[ReservingHandler, list[tuple[Run, StepRecord, StepContext]]] = {}
         self._to_open: dict[GateHandler, list[tuple[Run, StepRecord, Opening]]] = {}
@@ -70,14 +72,19 @@ class Advance:
                 gate = plugs()[record.step_type].gate
                 assert gate is not None
                 open_gates.setdefault(gate, {})[record.id] = (run, record)
+        sent_back: list[tuple[Run, StepRecord, Revise]] = []
         for gate, steps in open_gates.items():
             outcomes = gate.close(list(steps))
             for step_execution_id, (run, record) in steps.items():
                 if outcome := outcomes.get(step_execution_id):
                     self._moves.apply(run, record, outcome)
+                    if isinstance(outcome, Revise):
+                        sent_back.append((run, record, outcome))
                 elif record.due_at and record.due_at <= self._now:
                     record.due_at = run.due[record.name] = self._now + _ASK_AGAIN
                     self._moves.written[record.id] = (run.id, record)
+        for run, record, outcome in sorted(sent_back, key=lambda sent: sent[1].name):
+            self._revisions.send_back(run, record, outcome)
 
     def until_nothing_moves(self, runs: list[Run]) -> None:
         """Plan, reserve and open gates as long as one of them has consequences."""
@@ -137,7 +144,7 @@ class Advance:
         compiled = run.plan.compiled.steps[name]
         step = run.step_of(record)
         try:
-            scope = run.scope(frame, record.revision)
+            scope = run.scope(frame, record)
             if isinstance(step, ConditionStep):
                 self._decide(run, record, compiled, scope)
                 return
@@ -167,7 +174,8 @@ class Advance:
         record.attempts += 1
         context = run.context(record, inputs)
         if plug.gate:
-            opening = Opening(context, texts, payload, settings)
+            revises = run.plan.revises.get(name, "")
+            opening = Opening(context, texts, payload, settings, revises)
             self._to_open.setdefault(plug.gate, []).append((run, record, opening))
             frame.progress.record(name, StepStatus.WAITING)
         elif plug.reserving:

@@ -1,7 +1,7 @@
 """Blocks: how parallel and sequential steps open their frames, go on, and end."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -76,7 +76,7 @@ class Blocks:
         assert until is not None
         assert isinstance(block.step, SequentialStep)
         try:
-            block.is_done = until.evaluate_condition(run.scope(frame))
+            block.is_done = until.evaluate_condition(run.scope(frame, block.record))
         except ExpressionError as error:
             block.failure = Failed(error.code, f"repeat_until: {error}", is_final=True)
             return
@@ -112,14 +112,23 @@ class Blocks:
 
     def _stop(self, run: Run, block: BlockState) -> None:
         frames = set(block.frames.values())
+        inside = [
+            record
+            for record in run.records.values()
+            if record.frame is not None and frames.intersection(record.frame.and_around())
+        ]
+        run.drop_block(block.record.name)
+        self.stop(run, inside)
+
+    def stop(self, run: Run, records: Iterable[StepRecord]) -> None:
+        """Cancel those of a run's steps that are under way, or noted to be done anew."""
         asked: dict[GateHandler, list[UUID]] = {}
-        for record in run.records.values():
-            if record.frame is None or not frames.intersection(record.frame.and_around()):
-                continue
+        for record in records:
             run.retrying.pop(record.name, None)
             run.deferred.pop(record.name, None)
-            has_moved = record.step in record.frame.progress.statuses
-            if not has_moved or record.status in TERMINAL_STEP_STATUSES:
+            if record.status in TERMINAL_STEP_STATUSES or record.frame is None:
+                continue
+            if record.step not in record.place.progress.statuses and not record.is_stored:
                 continue
             if record.status is StepStatus.RUNNING and run.drop_block(record.name) is None:
                 run.running -= 1
@@ -131,12 +140,8 @@ class Blocks:
             self._moves.stop(run, record)
         for gate, ids in asked.items():
             self._report.add(gate.withdraw(ids, self._now, SYSTEM))
-        run.drop_block(block.record.name)
-        run.stirred = {
-            key: frame
-            for key, frame in run.stirred.items()
-            if not frames.intersection(frame.and_around())
-        }
+        live = set(run.frames())
+        run.stirred = {key: frame for key, frame in run.stirred.items() if frame in live}
 
 
 def open_frame(run: Run, block: BlockState) -> Frame:

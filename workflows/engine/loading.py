@@ -15,7 +15,8 @@ from workflows.core.states import ExecutionStatus
 from workflows.engine import store
 from workflows.engine.blocks import is_open_block, restore_blocks
 from workflows.engine.frames import Frame
-from workflows.engine.run import Plan, Run
+from workflows.engine.plan import Plan
+from workflows.engine.run import Run
 from workflows.models import WorkflowVersion
 
 logger = logging.getLogger("workflows.engine")
@@ -48,6 +49,7 @@ class Loader:
     def _restore(self, runs: dict[UUID, Run]) -> None:
         needed = {}
         begun = []
+        store.read_last_results(runs.values())
         for run in runs.values():
             run.attach(run.top)
             needed.update({record.id: record for record in run.needed_outputs()})

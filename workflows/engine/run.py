@@ -4,21 +4,21 @@ It is a copy of rows that nobody else writes while the driver owns the execution
 transaction fails it is thrown away and read again.
 """
 
-import re
-from collections.abc import Iterator
+import json
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from workflows.core.compiled import CompiledDefinition
 from workflows.core.ids import step_execution_id
-from workflows.core.retry import RetryPolicy
+from workflows.core.revisions import rows_of_today
 from workflows.core.scope import ABSENT, Scope
 from workflows.core.states import TERMINAL_STEP_STATUSES, ExecutionStatus, StepStatus
-from workflows.core.steps import AnyBlock, AnyStep, fallback_step
+from workflows.core.steps import AnyStep
 from workflows.dialects import RawJson
 from workflows.engine.frames import BlockState, Frame
+from workflows.engine.plan import Plan
 from workflows.handlers import StepContext
 
 #: An attempt: execution, step in its revision, number.
@@ -30,7 +30,8 @@ class StepRecord:
     """A row of ``WorkflowStepExecution``, once it ``is_stored``; JSON columns are text.
 
     ``frame`` is what it stands in, and ``step`` its name there, which is that in the definition.
-    ``output``: what was read of it before it had a frame.
+    ``output``: what was read of it before it had a frame. ``previous_id``: the last revision
+    before it that completed, and ``previous`` what that made, if it was read.
     """
 
     id: UUID
@@ -38,6 +39,8 @@ class StepRecord:
     step_type: str
     parent: str = ""
     revision: int = 1
+    feedback: str = ""
+    revised_at: datetime | None = None
     status: StepStatus = StepStatus.PENDING
     attempts: int = 0
     crashes: int = 0
@@ -55,85 +58,33 @@ class StepRecord:
     frame: Frame | None = None
     step: str = ""
     output: Any = ABSENT
+    previous_id: UUID | None = None
+    previous: Any = None
+
+    @property
+    def last_result_id(self) -> UUID | None:
+        """The latest revision, this one or one before it, that completed."""
+        return self.id if self.status is StepStatus.COMPLETED else self.previous_id
+
+    @property
+    def last_result(self) -> Any:
+        """What that revision made; ABSENT if it was not read."""
+        if self.status is not StepStatus.COMPLETED:
+            return self.previous
+        return ABSENT if self.output_data is None else json.loads(self.output_data)
+
+    def read_last_result(self, text: str) -> None:
+        """Take in what that revision made, as JSON text."""
+        if self.status is StepStatus.COMPLETED:
+            self.output_data = RawJson(text)
+        else:
+            self.previous = json.loads(text)
 
     @property
     def place(self) -> Frame:
         """The frame of a record that is attached to one."""
         assert self.frame is not None
         return self.frame
-
-
-@dataclass(slots=True)
-class Plan:
-    """A published version, ready to run: read once a process, shared by its runs.
-
-    ``needs``: the steps whose outputs a step refers to; ``kept``: those that any step refers to,
-    or that are the result of the run or of a block. ``fallbacks``: what runs in a step's place
-    once its attempts are used up. ``loops``: how many blocks around a step run in rounds.
-    """
-
-    compiled: CompiledDefinition
-    rules: dict[str, str]
-    policies: dict[str, RetryPolicy]
-    needs: dict[str, frozenset[str]]
-    kept: frozenset[str]
-    fallbacks: dict[str, AnyStep]
-    loops: dict[str, int]
-
-    @classmethod
-    def of(cls, compiled: CompiledDefinition) -> "Plan":
-        """Derive from a definition what the engine asks at every step."""
-        steps = [compiled_step.step for compiled_step in compiled.steps.values()]
-        needs = {
-            # People are shown what the steps before the gate made, where nothing else is named.
-            s.name: frozenset(s.depends_on_steps).union(compiled.steps[s.name].needs)
-            if s.step_type == "approval" and not s.config.inputs
-            else compiled.steps[s.name].needs
-            for s in steps
-        }
-        nested = (name for name, block in compiled.blocks.items() if block)
-        return cls(
-            compiled=compiled,
-            rules={s.name: s.trigger_rule for s in steps if s.trigger_rule != "all_success"},
-            policies={
-                s.name: RetryPolicy(
-                    max_retries=compiled.definition.retries_of(s),
-                    backoff=s.config.retry.backoff,
-                    initial_seconds=s.config.retry.initial_seconds,
-                    max_seconds=s.config.retry.max_seconds,
-                    jitter=s.config.retry.jitter,
-                    retry_on=frozenset(s.config.retry.retry_on),
-                    no_retry_on=frozenset(s.config.retry.no_retry_on),
-                )
-                for s in steps
-            },
-            needs=needs,
-            kept=frozenset(compiled.graph.leaves).union(nested, *needs.values()),
-            fallbacks={s.name: other for s in steps if (other := fallback_step(s))},
-            loops={s.name: _loops_around(compiled, s.name) for s in steps},
-        )
-
-    def place_of(self, row_name: str) -> tuple[str, str]:
-        """Return a step's name in the definition, and what stands behind it in a row's name."""
-        name, suffix = row_name, ""
-        while self.loops.get(name) != suffix.count("["):
-            match = _NUMBER.search(name)
-            if match is None:
-                raise KeyError(row_name)
-            name, suffix = name[: match.start()], match[0] + suffix
-        return name, suffix
-
-
-_NUMBER = re.compile(r"\[\d+\]$")
-
-
-def _loops_around(compiled: CompiledDefinition, name: str) -> int:
-    count = 0
-    while name := compiled.blocks[name]:
-        block = compiled.steps[name].step
-        assert isinstance(block, AnyBlock)
-        count += block.config.is_loop
-    return count
 
 
 @dataclass(slots=True)
@@ -144,7 +95,8 @@ class Run:
     names of their rows; ``stirred`` the frames that the planner has to look at. ``running`` counts
     the bodies that have not reported back. ``deferred`` are steps that wait their turn for an
     agent, with when to ask again; ``due`` the gates that want to be asked at a moment;
-    ``block_ends`` the blocks whose time will be up.
+    ``block_ends`` the blocks whose time will be up. ``earlier`` are the latest revisions of steps
+    in blocks that are done anew and have not come to them again.
     """
 
     id: UUID
@@ -175,29 +127,80 @@ class Run:
     deferred: dict[str, datetime] = field(default_factory=dict)
     due: dict[str, datetime] = field(default_factory=dict)
     block_ends: dict[str, datetime] = field(default_factory=dict)
+    earlier: dict[str, StepRecord] = field(default_factory=dict)
 
     def record(self, frame: Frame, step: str) -> StepRecord:
         """Return the record of a step in a frame, a fresh one if it has not moved yet."""
         name = step + frame.suffix
         known = self.records.get(name)
         if known is None:
-            known = self.records[name] = StepRecord(
-                id=step_execution_id(self.id, name, 1),
-                name=name,
-                step_type=self.plan.compiled.steps[step].step.step_type,
-                parent=frame.owner,
+            block = self.records[frame.owner] if frame.owner else None
+            known = self.renew(
+                frame,
+                step,
+                feedback=block.feedback if block else "",
+                revised_at=block.revised_at if block else None,
             )
         known.frame, known.step = frame, step
         return known
 
-    def attach(self, frame: Frame) -> None:
-        """Put the records into a frame that belong to its steps, with what they came to."""
+    def latest(self, name: str) -> StepRecord:
+        """Return the record of a step's latest revision, also of one of an earlier time."""
+        return self.records.get(name) or self.earlier[name]
+
+    def renew(
+        self, frame: Frame, step: str, *, feedback: str, revised_at: datetime | None
+    ) -> StepRecord:
+        """Return the record of the next revision of a step, of the first if it has not moved."""
+        name = step + frame.suffix
+        before = self.records.get(name) or self.earlier.pop(name, None)
+        revision = before.revision + 1 if before else 1
+        record = self.records[name] = StepRecord(
+            id=step_execution_id(self.id, name, revision),
+            name=name,
+            step_type=self.plan.compiled.steps[step].step.step_type,
+            parent=frame.owner,
+            revision=revision,
+            feedback=feedback,
+            revised_at=revised_at,
+            frame=frame,
+            step=step,
+            previous_id=before.last_result_id if before else None,
+            previous=before.last_result if before else None,
+        )
+        return record
+
+    def set_aside_earlier(self) -> None:
+        """Keep what stands in blocks that are done anew apart from what they come to now."""
+        today = rows_of_today(self.records)
+        self.earlier |= {name: r for name, r in self.records.items() if name not in today}
+        self.records = today
+
+    def lacking_results(self) -> Iterator[StepRecord]:
+        """Yield the records whose last result may be asked for, and was not read."""
+        for record in self.records.values():
+            if record.previous is ABSENT and record.status not in TERMINAL_STEP_STATUSES:
+                yield record
+        for record in self.earlier.values():
+            block = self.records.get(record.parent)
+            is_coming = block is not None and block.status not in TERMINAL_STEP_STATUSES
+            if is_coming and record.last_result is ABSENT:
+                yield record
+
+    def attach(self, frame: Frame, leave_out: Collection[str] = ()) -> None:
+        """Put the records into a frame that belong to its steps, with what they came to.
+
+        ``leave_out``: steps that stay as if they had not moved.
+        """
         for step in frame.progress.graph.order:
             record = self.records.get(step + frame.suffix)
             if record is None:
                 continue
             record.frame, record.step = frame, step
-            if record.status is StepStatus.PENDING:
+            is_over = record.status in TERMINAL_STEP_STATUSES
+            if record.previous_id and not is_over and step in self.plan.kept:
+                frame.outputs[step] = record.previous
+            if record.status is StepStatus.PENDING or step in leave_out:
                 continue
             config = self.plan.compiled.steps[step].step.config
             frame.progress.record(
@@ -243,13 +246,17 @@ class Run:
             return self.plan.fallbacks[record.step]
         return self.plan.compiled.steps[record.step].step
 
-    def scope(self, frame: Frame, revision: int = 1) -> Scope:
-        """Return what the references of the steps of a frame see."""
+    def scope(self, frame: Frame, record: StepRecord) -> Scope:
+        """Return what the references of a step see, with the outputs that a frame's steps see."""
         return Scope(
             variables=self.variables,
             steps=frame.visible,
             execution={"id": str(self.id), "started_by": self.started_by},
-            revision={"number": revision, "feedback": ""},
+            revision={
+                "number": record.revision,
+                "feedback": record.feedback,
+                "previous": record.previous,
+            },
             item=frame.item,
             index=frame.index,
         )
@@ -271,6 +278,8 @@ class Run:
             revision=record.revision,
             inputs=inputs,
             depth=self.depth,
+            feedback=record.feedback,
+            previous=record.previous,
         )
 
     def needed_outputs(self) -> list[StepRecord]:
@@ -299,8 +308,8 @@ class Run:
             for n in record.place.progress.graph.predecessors[record.step]
         )
         ends = [r.completed_at for r in before if r]
-        moments = (moment for moment in (self.started_at, record.due_at, *ends) if moment)
-        return max(moments)
+        known = (self.started_at, record.due_at, record.revised_at, *ends)
+        return max(moment for moment in known if moment)
 
     def deadline(self) -> datetime | None:
         """Return when the execution's own time is up; None while its clock stands still."""

@@ -10,8 +10,9 @@ from uuid import UUID
 
 from django.conf import settings
 
-from workflows.core.outcomes import Completed, Failed, Outcome, Skipped, Waiting
+from workflows.core.outcomes import Completed, Failed, Outcome, Revise, Skipped, Waiting
 from workflows.core.states import SkipReason, StepStatus
+from workflows.core.steps import choices_of
 from workflows.dialects import RawJson
 from workflows.engine.frames import Frame
 from workflows.engine.inputs import dump_json
@@ -32,10 +33,12 @@ class StepMoves:
         self._to_settle: dict[ReservingHandler, list[tuple[UUID, int, Outcome | None]]] = {}
 
     def apply(self, run: Run, record: StepRecord, outcome: Outcome) -> None:
-        """Carry out what an attempt or a gate came to."""
+        """Carry out what an attempt or a gate came to; what it sends back, ``Revisions`` does."""
         self.settle_later(run, record, outcome)
+        if record.step_type == "approval":
+            _choose(run, record, outcome)
         match outcome:
-            case Completed():
+            case Completed() | Revise():
                 record.error_code = record.error_message = ""
                 self._complete(run, record, outcome.output, outcome.text)
             case Skipped():
@@ -110,6 +113,8 @@ class StepMoves:
         is_tolerated = run.plan.compiled.steps[record.step].step.config.continue_on_error
         self.move(run, record, status, is_tolerated=is_tolerated)
         frame = record.place
+        if status is not StepStatus.COMPLETED:
+            frame.outputs.pop(record.step, None)  # what an earlier revision made
         if frame.ended is not None:
             frame.ended.append(record.step)
         run.stir(frame)
@@ -172,3 +177,18 @@ class StepMoves:
         over, self._to_settle = self._to_settle, {}
         for handler, attempts in over.items():
             self._report.add(handler.settle(attempts, self._now))
+
+
+def _choose(run: Run, record: StepRecord, outcome: Outcome) -> None:
+    """Rule out the steps behind a gate that do not follow from what it came to."""
+    branches = choices_of(run.step_of(record))
+    progress = record.place.progress
+    match outcome:
+        case Failed():
+            # So that a retry of the gate may lead to them.
+            progress.rule_out(branches, SkipReason.UPSTREAM_FAILED)
+        case Completed(goes_to=""):
+            progress.rule_out(branches)
+        case Completed():
+            behind = progress.graph.successors[record.step]
+            progress.rule_out(name for name in behind if name != outcome.goes_to)

@@ -17,6 +17,7 @@ from workflows.bulk import (
     select,
     update_rows,
 )
+from workflows.core.scope import ABSENT
 from workflows.core.states import ExecutionStatus, StepStatus
 from workflows.dialects import RawJson
 from workflows.engine.run import Run, StepRecord
@@ -29,6 +30,8 @@ STEP_COLUMNS = (
     Column("parent", "text"),
     Column("step_type", "text"),
     Column("revision", "bigint"),
+    Column("feedback", "text"),
+    Column("revised_at", "timestamptz"),
     Column("status", "text"),
     Column("attempts", "bigint"),
     Column("crashes", "bigint"),
@@ -43,7 +46,7 @@ STEP_COLUMNS = (
     Column("started_at", "timestamptz"),
     Column("completed_at", "timestamptz"),
 )
-_CHANGING = STEP_COLUMNS[:1] + STEP_COLUMNS[6:]
+_CHANGING = STEP_COLUMNS[:1] + STEP_COLUMNS[8:]
 _new_fields = attrgetter(*(c.name for c in STEP_COLUMNS[2:]))
 _changed_fields = attrgetter(*(c.name for c in _CHANGING))
 
@@ -177,9 +180,10 @@ def load_steps(runs: dict[UUID, Run]) -> None:
     fields = [c.name for c in STEP_COLUMNS if c.name not in ("input_data", "output_data")]
     rows = select(
         f"SELECT {', '.join(fields)} FROM workflows_workflowstepexecution"
-        " WHERE execution_id = ANY(%s)",
+        " WHERE execution_id = ANY(%s) ORDER BY revision",
         list(runs),
     )
+    revised = set()
     for row in rows:
         values = dict(zip(fields, row, strict=True))
         run = runs[as_uuid(values.pop("execution_id"))]
@@ -190,10 +194,25 @@ def load_steps(runs: dict[UUID, Run]) -> None:
         record.agent_instance_id = (
             as_uuid(record.agent_instance_id) if record.agent_instance_id else None
         )
-        for moment in ("due_at", "started_at", "completed_at"):
+        for moment in ("revised_at", "due_at", "started_at", "completed_at"):
             setattr(record, moment, as_moment(getattr(record, moment)))
-        if (known := run.records.get(record.name)) is None or known.revision < record.revision:
-            run.records[record.name] = record
+        if before := run.records.get(record.name):
+            record.previous_id = before.last_result_id
+            record.previous = ABSENT if record.previous_id else None
+        run.records[record.name] = record
+        if record.revised_at:
+            revised.add(run.id)
+    for run_id in revised:
+        runs[run_id].set_aside_earlier()
+
+
+def read_last_results(runs: Iterable[Run]) -> None:
+    """Read what earlier revisions made, for the steps of ``runs`` that may ask for it."""
+    lacking = {r.last_result_id: r for run in runs for r in run.lacking_results()}
+    if lacking:
+        ids = [step_id for step_id in lacking if step_id]
+        for step_id, text in load_data(ids, "output_data").items():
+            lacking[step_id].read_last_result(text)
 
 
 def load_data(ids: Sequence[UUID], column: str) -> dict[UUID, str]:

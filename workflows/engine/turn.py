@@ -132,7 +132,7 @@ class Turn:
 
     def note(self, run: Run, result: Result) -> None:
         """Record what an attempt came to, unless it comes too late."""
-        record = run.records[result.step_name]
+        record = run.latest(result.step_name)
         is_running = record.status is StepStatus.RUNNING
         if not is_running or (run.id, record.id, record.attempts) != result.key:
             self._report.refused(run, record, result.attempt, result.step_execution_id)
@@ -143,7 +143,7 @@ class Turn:
 
     def refuse(self, run: Run, result: Result) -> None:
         """Record that a result came although the run had ended or belongs to another driver."""
-        record = run.records[result.step_name]
+        record = run.latest(result.step_name)
         self._report.refused(run, record, result.attempt, result.step_execution_id)
         if record.id == result.step_execution_id:
             self._moves.abandon(run, record, result.attempt)
@@ -152,7 +152,9 @@ class Turn:
 
     def carry_out(self) -> None:
         """Plan until nothing moves, then write everything. Call it once, at the end."""
-        self._advance.close_gates(self._to_look_at)
+        if not self._is_draining:
+            # What a gate leads to, and what it rules out, commits with its end.
+            self._advance.close_gates(self._to_look_at)
         self._moves.settle()  # first, so that what has ended makes room for what begins
         if not self._is_draining:
             self._advance.until_nothing_moves(list(self._touched.values()))

@@ -26,7 +26,8 @@ class StepContext:
     ``idempotency_key`` is the same for every attempt of the step: send it to whatever must not
     act twice. ``inputs`` are resolved. ``prepared`` is what the handler's own ``prepare``
     returned for it. ``name`` is the step's in this run: ``check[3]`` in round 3 of a block.
-    ``depth``: how many runs are above this one, if it is a sub-workflow's.
+    ``depth``: how many runs are above this one, if it is a sub-workflow's. Of work that was sent
+    back, ``feedback`` says what should change, and ``previous`` is the step's own output before.
     """
 
     step_execution_id: UUID
@@ -43,6 +44,8 @@ class StepContext:
     revision: int
     inputs: dict[str, Any]
     depth: int = 0
+    feedback: str = ""
+    previous: Any = None
     prepared: Any = None
 
     @property
@@ -104,7 +107,8 @@ class ReservingHandler(WorkHandler, Protocol):
 @dataclass(slots=True)
 class Opening:
     """A gate to open: the step's context, its texts and what else its ``config`` sets for it, all
-    with the references put in.
+    with the references put in. ``revises``: the step from which on the work is done anew if the
+    gate sends it back; "" where there is nothing to do anew.
 
     ``open`` may say that the gate goes on by itself at ``due_at``, or that it ``failed`` to open.
     """
@@ -113,6 +117,7 @@ class Opening:
     texts: Mapping[str, str]
     payload: dict[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    revises: str = ""
     due_at: datetime | None = None
     failed: Failed | None = None
 

@@ -47,10 +47,15 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """From when to when a revision of a step ran."""
+    """From when to when a revision of a step ran, and when the one before it was sent back.
+
+    ``is_again``: it began once more, with what it had begun with.
+    """
 
     began: datetime | None
     ended: datetime | None
+    revised: datetime | None
+    is_again: bool
 
 
 def no_step_before_its_rule(query: Query) -> Iterator[str]:
@@ -60,15 +65,17 @@ def no_step_before_its_rule(query: Query) -> Iterator[str]:
         for version, definition in query("SELECT id, definition FROM workflows_workflowversion")
     }
     rows = query(
-        "SELECT s.execution_id, e.version_id, s.name, s.started_at, s.completed_at"
+        "SELECT s.execution_id, e.version_id, s.name, s.started_at, s.completed_at, s.revised_at,"
+        " s.attempts"
         " FROM workflows_workflowstepexecution s"
         " JOIN workflows_workflowexecution e ON e.id = s.execution_id"
         " ORDER BY s.execution_id, s.revision"
     )
     for (run, version), steps in groupby(rows, key=itemgetter(0, 1)):
         revisions: dict[str, list[_Stretch]] = defaultdict(list)
-        for _, _, name, began, ended in steps:
-            revisions[name].append(_Stretch(as_moment(began), as_moment(ended)))
+        for _, _, name, began, ended, revised, attempts in steps:
+            moments = as_moment(began), as_moment(ended), as_moment(revised)
+            revisions[name].append(_Stretch(*moments, attempts > 1))
         for text in _too_early(revisions, places[version]):
             yield f"I2: in {run}, {text}"
 
@@ -83,22 +90,23 @@ def _too_early(
             yield f"{name} is no step of the run's version"
             continue
         previous = f"{place.previous}{position}"
-        for began in (stretch.began for stretch in stretches):
-            if began is None:
+        for stretch in stretches:
+            if stretch.began is None:
                 continue
-            done = [n for n in place.before if _had_ended(revisions.get(n + position, ()), began)]
+            done = [n for n in place.before if _had_ended(revisions.get(n + position, ()), stretch)]
             if len(done) < place.needed:
                 yield f"{name} started when only {done} of {list(place.before)} had ended"
-            if place.previous and not _had_ended(revisions.get(previous, ()), began):
+            if place.previous and not _had_ended(revisions.get(previous, ()), stretch):
                 yield f"{name} started before {previous} had ended"
 
 
-def _had_ended(revisions: Iterable[_Stretch], moment: datetime) -> bool:
-    """Tell whether a step had ended at a moment, and was not being done again."""
-    begun = [
-        stretch for stretch in revisions if (stretch.began or stretch.ended or moment) <= moment
-    ]
-    return bool(begun) and all(stretch.ended and stretch.ended <= moment for stretch in begun)
+def _had_ended(revisions: Iterable[_Stretch], then: _Stretch) -> bool:
+    """Tell whether a step had ended when another began, and was not to be done again."""
+    moment = then.began
+    assert moment is not None
+    known = [r for r in revisions if (r.revised or r.began or r.ended or moment) <= moment]
+    ended = [r for r in known if r.ended and r.ended <= moment]
+    return bool(ended) and (then.is_again or len(ended) == len(known))
 
 
 def _places(steps: Iterable[Mapping[str, Any]], *, in_turn: bool = False) -> Iterator[Any]:
@@ -131,6 +139,13 @@ def revisions_follow_one_another(query: Query) -> Iterator[str]:
         " WHERE earlier.completed_at IS NULL OR later.started_at < earlier.completed_at"
     ):
         yield f"I3: revision {revision} of {name} in {run} began before the one before had ended"
+    for run, name, revision in query(
+        "SELECT s.execution_id, s.name, s.revision FROM workflows_workflowstepexecution s"
+        " WHERE s.revision > 1 AND NOT EXISTS"
+        " (SELECT 1 FROM workflows_workflowstepexecution e WHERE e.execution_id = s.execution_id"
+        " AND e.name = s.name AND e.revision = s.revision - 1)"
+    ):
+        yield f"I3: revision {revision} of {name} in {run} follows none"
 
 
 def blocks_hold_their_steps(query: Query) -> Iterator[str]:

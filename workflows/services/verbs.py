@@ -17,6 +17,7 @@ from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import Problem, UnstorableError
 from workflows.core.ids import step_execution_id
 from workflows.core.names import Name
+from workflows.core.revisions import rows_of_today
 from workflows.core.states import (
     RETRYABLE_EXECUTION_STATUSES,
     ExecutionStatus,
@@ -215,7 +216,8 @@ def _new_revisions(execution_id: UUID, now: datetime) -> list[WorkflowStepExecut
     """
     rows = WorkflowStepExecution.objects.filter(execution_id=execution_id).order_by("revision")
     fields = ("name", "parent", "step_type", "revision", "status", "skip_reason")
-    latest: dict[str, WorkflowStepExecution] = {row.name: row for row in rows.only(*fields)}
+    sent_back = ("feedback", "revised_at")
+    latest = rows_of_today({row.name: row for row in rows.only(*fields, *sent_back)})
     return [
         WorkflowStepExecution(
             id=step_execution_id(execution_id, row.name, row.revision + 1),
@@ -224,6 +226,8 @@ def _new_revisions(execution_id: UUID, now: datetime) -> list[WorkflowStepExecut
             parent=row.parent,
             step_type=row.step_type,
             revision=row.revision + 1,
+            feedback=row.feedback,
+            revised_at=row.revised_at,
             status=StepStatus.PENDING,
             due_at=now if _is_work(row) and row.status in _FAILED else None,
         )

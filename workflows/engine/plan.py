@@ -1,0 +1,95 @@
+"""A published version as the engine asks it: what follows from its definition alone."""
+
+import re
+from dataclasses import dataclass
+
+from workflows.core.compiled import CompiledDefinition
+from workflows.core.retry import RetryPolicy
+from workflows.core.revisions import maker_for
+from workflows.core.steps import AnyBlock, AnyStep, ApprovalStep, fallback_step
+
+
+@dataclass(slots=True)
+class Plan:
+    """A published version, ready to run: read once a process, shared by its runs.
+
+    ``needs``: the steps whose outputs a step refers to; ``kept``: those that any step refers to,
+    or that are the result of the run or of a block. ``fallbacks``: what runs in a step's place
+    once its attempts are used up. ``loops``: how many blocks around a step run in rounds.
+    ``revises``: the step from which on a gate has the work done anew that it sends back.
+    """
+
+    compiled: CompiledDefinition
+    rules: dict[str, str]
+    policies: dict[str, RetryPolicy]
+    needs: dict[str, frozenset[str]]
+    kept: frozenset[str]
+    fallbacks: dict[str, AnyStep]
+    loops: dict[str, int]
+    revises: dict[str, str]
+
+    @classmethod
+    def of(cls, compiled: CompiledDefinition) -> "Plan":
+        """Derive from a definition what the engine asks at every step."""
+        steps = [compiled_step.step for compiled_step in compiled.steps.values()]
+        needs = {
+            # People are shown what the steps before the gate made, where nothing else is named.
+            s.name: frozenset(s.depends_on_steps).union(compiled.steps[s.name].needs)
+            if s.step_type == "approval" and not s.config.inputs
+            else compiled.steps[s.name].needs
+            for s in steps
+        }
+        nested = (name for name, block in compiled.blocks.items() if block)
+        return cls(
+            compiled=compiled,
+            rules={s.name: s.trigger_rule for s in steps if s.trigger_rule != "all_success"},
+            policies={
+                s.name: RetryPolicy(
+                    max_retries=compiled.definition.retries_of(s),
+                    backoff=s.config.retry.backoff,
+                    initial_seconds=s.config.retry.initial_seconds,
+                    max_seconds=s.config.retry.max_seconds,
+                    jitter=s.config.retry.jitter,
+                    retry_on=frozenset(s.config.retry.retry_on),
+                    no_retry_on=frozenset(s.config.retry.no_retry_on),
+                )
+                for s in steps
+            },
+            needs=needs,
+            kept=frozenset(compiled.graph.leaves).union(nested, *needs.values()),
+            fallbacks={s.name: other for s in steps if (other := fallback_step(s))},
+            loops={s.name: _loops_around(compiled, s.name) for s in steps},
+            revises={
+                s.name: first
+                for s in steps
+                if isinstance(s, ApprovalStep) and (first := _first_done_anew(compiled, s))
+            },
+        )
+
+    def place_of(self, row_name: str) -> tuple[str, str]:
+        """Return a step's name in the definition, and what stands behind it in a row's name."""
+        name, suffix = row_name, ""
+        while self.loops.get(name) != suffix.count("["):
+            match = _NUMBER.search(name)
+            if match is None:
+                raise KeyError(row_name)
+            name, suffix = name[: match.start()], match[0] + suffix
+        return name, suffix
+
+
+_NUMBER = re.compile(r"\[\d+\]$")
+
+
+def _first_done_anew(compiled: CompiledDefinition, gate: ApprovalStep) -> str | None:
+    step_types = {name: step.step.step_type for name, step in compiled.steps.items()}
+    graph = compiled.graphs[compiled.blocks[gate.name]]
+    return gate.config.approval.revise or maker_for(graph, gate.name, step_types)
+
+
+def _loops_around(compiled: CompiledDefinition, name: str) -> int:
+    count = 0
+    while name := compiled.blocks[name]:
+        block = compiled.steps[name].step
+        assert isinstance(block, AnyBlock)
+        count += block.config.is_loop
+    return count
