@@ -23,6 +23,7 @@ from tests.db.engine.scenes import Scene
 from tests.db.simulation.clock import Clock
 from tests.db.simulation.model import PATIENCE, Model, draw_model, kind_of
 from tests.invariants import assert_invariants
+from workflows.bulk import select
 from workflows.core.outcomes import Completed, Failed, Outcome
 from workflows.engine import leases, timers
 from workflows.engine.holdings import AfterCommit
@@ -59,7 +60,10 @@ class Driver:
         return self.hand.holdings.driver_id
 
     def is_fenced(self) -> bool:
-        return EngineDriver.objects.get(id=self.id).fenced_at is not None
+        [(fenced_at,)] = select(
+            "SELECT fenced_at FROM workflows_enginedriver WHERE id = %s", self.id
+        )
+        return fenced_at is not None
 
 
 class Simulation:
@@ -183,6 +187,8 @@ class Simulation:
 
     def _untouchable(self, driver: Driver, results: list[Result]) -> list[WorkflowStepExecution]:
         """Return the driver's steps of which an attempt runs and only earlier ones are heard of."""
+        if not results:
+            return []
         given: dict[UUID, set[int]] = {}
         for result in results:
             given.setdefault(result.step_execution_id, set()).add(result.attempt)
@@ -242,24 +248,25 @@ class Simulation:
 
     def decide(self) -> None:
         """Let the approver decide, perhaps on what is decided already."""
-        gates = WorkflowStepApproval.objects.order_by("id").select_related("step_execution")
+        gates = WorkflowStepApproval.objects.order_by("id")
         requests = [
-            request
-            for request in gates
-            if kind_of(request.step_execution.name) in ("asked", "refused")
+            (request_id, status, kind_of(step))
+            for request_id, status, step in gates.values_list(
+                "id", "status", "step_execution__name"
+            )
+            if kind_of(step) in ("asked", "refused")
         ]
         if not requests:
             return
-        request = self.draw.choice(requests)
-        is_refused = kind_of(request.step_execution.name) == "refused"
-        outcome, why = ("rejected", "No") if is_refused else ("approved", "")
+        request_id, status, kind = self.draw.choice(requests)
+        outcome, why = ("rejected", "No") if kind == "refused" else ("approved", "")
         user = self.scene.users["approver"]
         try:
-            decided = decide(Decision(request.id, outcome, why), user=user, door=Door.API)
+            decided = decide(Decision(request_id, outcome, why), user=user, door=Door.API)
         except Conflict:
-            assert request.status == "cancelled"
+            assert status == "cancelled"
         else:
-            assert decided.repeated == (request.status == outcome)
+            assert decided.repeated == (status == outcome)
 
     def cancel(self) -> None:
         """Let somebody cancel a run; nothing of it starts any more."""
