@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from approvals.matching import assign, fill
+
 
 @dataclass(frozen=True, slots=True)
 class Vote:
@@ -18,7 +20,7 @@ class Vote:
 
     person: int
     seat: int
-    stands_for: frozenset[str]
+    stands_for: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,13 @@ class Rule:
     @classmethod
     def of(cls, names: Sequence[str], metadata: dict[str, Any]) -> "Rule":
         """Return the rule of a request from its ``required_approvers`` and metadata."""
-        raise NotImplementedError
+        names = tuple(names)
+        if policy := metadata.get("policy"):
+            return cls(names, policy=policy)
+        needed = metadata.get("min_approvals", 1)
+        if needed != "all":
+            return cls(names, needed)
+        return cls(names, policy={"all_of": names}) if len(names) > 1 else cls(names)
 
     @property
     def is_one(self) -> bool:
@@ -57,4 +65,30 @@ class Rule:
 
     def count(self, votes: Sequence[Vote]) -> Count:
         """Return how far these votes meet the rule."""
-        raise NotImplementedError
+        voters = [vote.stands_for for vote in distinct(votes)]
+        if self.policy is not None:
+            filling = fill(self.policy, voters)
+            return Count(filling.filled, filling.filled + len(filling.missing), filling.missing)
+        if len(voters) >= self.needed:
+            return Count(self.needed, self.needed)
+        places = [{i for i, name in enumerate(self.names) if name in names} for names in voters]
+        taken = assign(places)
+        missing = (
+            name
+            for index, name in enumerate(self.names)
+            if index not in taken or name.startswith(("group:", "role:"))
+        )
+        return Count(len(voters), self.needed, tuple(dict.fromkeys(missing)))
+
+
+def distinct(votes: Sequence[Vote]) -> list[Vote]:
+    """Return the votes without those of a person, or for a seat, that has voted before."""
+    people: set[int] = set()
+    seats: set[int] = set()
+    found = []
+    for vote in votes:
+        if vote.person not in people and vote.seat not in seats:
+            people.add(vote.person)
+            seats.add(vote.seat)
+            found.append(vote)
+    return found

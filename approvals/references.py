@@ -25,7 +25,7 @@ class Approver:
 def check_approvers(names: Collection[str], *, workspace: Workspace) -> set[str]:
     """Return those of ``names`` that stand for nobody who could decide in ``workspace``.
 
-    Users must be active members, groups must have one.
+    Users must be active members with the role approver or a higher one, groups must have one.
     """
     return set(names) - resolve_approvers(names, workspace_id=workspace.pk, only_active=True).keys()
 
@@ -52,7 +52,9 @@ def _groups(names: set[str], workspace_id: UUID, *, only_active: bool) -> dict[s
     groups = Group.objects.filter(name__in=asked)
     if only_active:
         groups = groups.filter(
-            user__is_active=True, user__memberships__workspace_id=workspace_id
+            user__is_active=True,
+            user__memberships__workspace_id=workspace_id,
+            user__memberships__role__in=Role.from_(Role.APPROVER),
         ).distinct()
     return {f"group:{group.name}": Approver(group_id=group.pk) for group in groups}
 
@@ -61,11 +63,11 @@ def _users(names: set[str], workspace_id: UUID, *, only_active: bool) -> dict[st
     if not names:
         return {}
     ids = {int(name) for name in names if name.isascii() and name.isdecimal() and len(name) < 19}
-    users = User.objects.filter(
-        Q(username__in=names) | Q(id__in=ids), memberships__workspace_id=workspace_id
-    )
+    # In one condition: a role in another workspace gives no right in this one.
+    member: dict[str, object] = {"memberships__workspace_id": workspace_id}
     if only_active:
-        users = users.filter(is_active=True)
+        member |= {"is_active": True, "memberships__role__in": Role.from_(Role.APPROVER)}
+    users = User.objects.filter(Q(username__in=names) | Q(id__in=ids), **member)
     found = {}
     for user in users:
         for name in (str(user.pk), user.username):  # a username of digits wins over an id

@@ -144,7 +144,7 @@ def together() -> Iterator[None]:
 def select(sql: str, *parameters: Any) -> Rows:
     """Run a query with ``%s`` places and return its rows.
 
-    A UUID or a moment may be given as it is, and a list of UUIDs for ``= ANY(%s)``. On SQLite
+    A UUID or a moment may be given as it is, and a list of ids for ``= ANY(%s)``. On SQLite
     identifiers and moments come back as text: ``as_uuid`` and ``as_moment`` read both.
     """
     with _driver() as raw:

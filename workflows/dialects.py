@@ -30,8 +30,10 @@ def array(values: Iterable[Any], kind: str) -> str:
 
 
 def array_of(values: Sequence[Any]) -> str:
-    """Return identifiers or words as PostgreSQL reads an array."""
-    return array(values, "uuid" if values and isinstance(values[0], UUID) else "text")
+    """Return identifiers, of either kind, or words as PostgreSQL reads an array."""
+    first = values[0] if values else ""
+    kinds = {UUID: "uuid", int: "bigint"}
+    return array(values, kinds.get(type(first), "text"))
 
 
 def sqlite_column(values: Iterable[Any], kind: str) -> Sequence[Any]:

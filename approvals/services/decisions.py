@@ -5,7 +5,7 @@ status, the deadline, and that the content is what the person saw. The status mo
 conditional update, so of many who decide at once exactly one wins.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,34 +13,17 @@ from uuid import UUID
 
 from django.db import transaction
 
-from approvals.models import (
-    ApprovalDecision,
-    ApprovalStatus,
-    Door,
-    WorkflowStepApproval,
-)
-from approvals.rights import MAY_DECIDE, explain_refusal
-from approvals.services.records import (
-    decision_events,
-    forget_timers,
-    wake_executions,
-    write_outcomes,
-)
+from approvals.models import ApprovalStatus, Door, WorkflowStepApproval
+from approvals.rights import DELEGATED, RIGHT, explain_refusal
+from approvals.services.edits import edited_payload
+from approvals.services.votes import Ballot, BallotBox
 from approvals.timers import expire
-from workflows.bulk import (
-    as_moment,
-    as_uuid,
-    insert_objects,
-    now_sql,
-    select,
-    select_objects,
-    together,
-)
+from workflows.bulk import as_moment, as_uuid, now_sql, select, select_objects, together
 from workflows.clock import database_now
 from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import Problem, UnstorableError
 from workflows.errors import Conflict, InvalidInput, MgxError, NotPermitted, NotVisible
-from workflows.events import EventDraft, append_events
+from workflows.events import append_events
 from workflows.models import User
 
 MAX_FEEDBACK = 10_000
@@ -82,9 +65,10 @@ def decide(decision: Decision, *, user: User, door: Door) -> DecisionResult:
     Raises:
         NotVisible: no such request, or of a foreign workspace.
         NotPermitted: ``not_an_approver``, ``self_approval``.
-        InvalidInput: ``feedback_required``, or the outcome or the response is wrong.
+        InvalidInput: ``feedback_required``, ``invalid_response``, or the outcome is wrong.
         Conflict: ``already_decided`` (with ``status``, ``decided_by``, ``decided_at``),
-            ``expired``, ``execution_ended``, ``stale_digest`` (with ``digest``, ``revision``).
+            ``expired``, ``execution_ended``, ``stale_digest`` (with ``digest``, ``revision``),
+            ``revision_limit`` (with ``max_revisions``).
     """
     result = decide_many([decision], user=user, door=door)[0]
     if isinstance(result, MgxError):
@@ -104,28 +88,95 @@ def decide_many(
         ids = {d.approval_id for index, d in enumerate(decisions) if index not in results}
         now, live = _lock_executions(ids, user)
         approvals = _lock(ids, user)
-        accepted: list[tuple[WorkflowStepApproval, Decision]] = []
-        expired: list[WorkflowStepApproval] = []
+        judge = _Judge(user, door, live, now, approvals.values())
         for index, decision in enumerate(decisions):
-            if index in results:
-                continue
-            approval = approvals.get(decision.approval_id)
-            refusal = _refusal(approval, decision, user, live, now)
-            if refusal is None:
-                assert approval is not None
-                accepted.append((approval, decision))
-                _apply(approval, decision, user, now)
-                results[index] = DecisionResult(approval)
-            elif approval is not None and _repeats(approval, decision, user):
-                results[index] = DecisionResult(approval, repeated=True)
-            else:
-                results[index] = refusal
-                if refusal.code == "expired" and approval is not None:
-                    expired.append(approval)
-        events = expire([approval.id for approval in expired], now)
+            if index not in results:
+                results[index] = judge.take(approvals.get(decision.approval_id), decision)
+        events = expire(judge.expired, now)
         with together():
-            append_events(_record(accepted, user, door, now) + events, now)
+            append_events(judge.box.write() + events, now)
     return [results[index] for index in range(len(decisions))]
+
+
+class _Judge:
+    """Takes decisions of one person on locked requests, one after the other, or refuses them."""
+
+    def __init__(
+        self, user: User, door: Door, live: set[UUID], now: datetime, approvals: Iterable[Any]
+    ) -> None:
+        self.expired: list[UUID] = []
+        self.box = BallotBox(now)
+        self._user = user
+        self._door = door
+        self._live = live
+        self._now = now
+        seen = [(approval, user.pk) for approval in approvals]
+        self.box.read(seen)
+        self.box.read_delegates([pair for pair in seen if pair[0].right == DELEGATED])
+
+    def take(self, approval: Any, decision: Decision) -> DecisionResult | MgxError:
+        """Count a decision, unless this person had decided just this before."""
+        refusal = self._refusal(approval, decision)
+        if refusal is not None:
+            if approval is not None and self._repeats(approval, decision):
+                return DecisionResult(approval, repeated=True)
+            if refusal.code == "expired":
+                self.expired.append(approval.id)
+            return refusal
+        has_voted = decision.outcome == "approved" and self.box.has_vote_of(approval, self._user)
+        stale = _stale(approval, decision)
+        if stale is not None and not has_voted:
+            return stale
+        try:
+            payload = edited_payload(approval, decision.outcome, decision.response_data)
+        except InvalidInput as mistake:
+            return mistake
+        # A repeat may name the digest from before the edit that came with the first.
+        if has_voted and payload is None:
+            return DecisionResult(approval, repeated=True, is_final=False)
+        return stale or self._count(approval, decision, payload)
+
+    def _count(self, approval: Any, decision: Decision, payload: Any) -> DecisionResult:
+        ballot = Ballot(
+            approval,
+            self._user,
+            decision.outcome,
+            self._door,
+            feedback=decision.feedback,
+            response_data=decision.response_data,
+            payload=payload,
+            is_delegate=approval.right == DELEGATED,
+        )
+        record = self.box.add(ballot)
+        is_final = record is not None and record.is_final
+        return DecisionResult(approval, repeated=record is None, is_final=is_final)
+
+    def _refusal(self, approval: Any, decision: Decision) -> MgxError | None:
+        """Return why the decision cannot be taken, or None."""
+        if approval is None:
+            return NotVisible("There is no such request.")
+        is_delegate = approval.right == DELEGATED
+        if not approval.right or (is_delegate and not self.box.delegators(approval, self._user)):
+            eligibility = explain_refusal(self._user, approval)
+            return NotPermitted(eligibility.why, code=eligibility.code)
+        if approval.status != ApprovalStatus.PENDING:
+            return already_decided(approval)
+        if approval.workflow_execution_id and approval.workflow_execution_id not in self._live:
+            return Conflict("The run has ended; nothing is left to decide.", code="execution_ended")
+        is_running = approval.clock_stopped_at is None
+        if is_running and approval.expires_at and approval.expires_at <= self._now:
+            return Conflict(
+                "This request has expired. It can no longer be decided.",
+                code="expired",
+                expired_at=approval.expires_at,
+            )
+        return _beyond_limit(approval, decision)
+
+    def _repeats(self, approval: WorkflowStepApproval, decision: Decision) -> bool:
+        if approval.status != decision.outcome:
+            return False
+        is_winner = approval.approved_by_id == self._user.pk
+        return is_winner or self.box.has_vote_of(approval, self._user)
 
 
 def _malformed(decision: Decision) -> InvalidInput | None:
@@ -170,7 +221,7 @@ def _lock_executions(approval_ids: set[UUID], user: User) -> tuple[datetime, set
 
 
 def _lock(ids: set[UUID], user: User) -> dict[UUID, WorkflowStepApproval]:
-    """Lock the requests that ``user`` sees; each says in ``is_permitted`` whether they may."""
+    """Lock the requests that ``user`` sees; each says in ``right`` by which they may decide."""
     rows = select_objects(
         WorkflowStepApproval,
         "WHERE id = ANY(%s) AND workspace_id IN ("
@@ -178,32 +229,15 @@ def _lock(ids: set[UUID], user: User) -> dict[UUID, WorkflowStepApproval]:
         " JOIN workflows_user u ON u.id = m.user_id WHERE m.user_id = %s AND u.is_active)"
         " ORDER BY id FOR UPDATE",
         user.pk, list(ids), user.pk,
-        extra=MAY_DECIDE,
+        extra=RIGHT,
     )  # fmt: skip
-    for approval, is_permitted in rows:
-        approval.is_permitted = is_permitted
+    for approval, right in rows:
+        approval.right = right
     return {approval.id: approval for approval, _ in rows}
 
 
-def _refusal(
-    approval: Any, decision: Decision, user: User, live: set[UUID], now: datetime
-) -> MgxError | None:
-    """Return why the decision cannot be taken, or None."""
-    if approval is None:
-        return NotVisible("There is no such request.")
-    if not approval.is_permitted:
-        eligibility = explain_refusal(user, approval)
-        return NotPermitted(eligibility.why, code=eligibility.code)
-    if approval.status != ApprovalStatus.PENDING:
-        return already_decided(approval)
-    if approval.workflow_execution_id and approval.workflow_execution_id not in live:
-        return Conflict("The run has ended; nothing is left to decide.", code="execution_ended")
-    if approval.expires_at and approval.expires_at <= now:
-        return Conflict(
-            "This request has expired. It can no longer be decided.",
-            code="expired",
-            expired_at=approval.expires_at,
-        )
+def _stale(approval: WorkflowStepApproval, decision: Decision) -> Conflict | None:
+    """Return the refusal of a decision on what is no longer shown, or None."""
     is_stale = decision.digest is not None and decision.digest != approval.digest
     if is_stale or (decision.revision is not None and decision.revision != approval.revision):
         return Conflict(
@@ -213,6 +247,20 @@ def _refusal(
             revision=approval.revision,
         )
     return None
+
+
+def _beyond_limit(approval: WorkflowStepApproval, decision: Decision) -> Conflict | None:
+    """Return the refusal of one request for changes too many, or None."""
+    limit = approval.approval_metadata.get("max_revisions")
+    if decision.outcome != "request_changes" or limit is None or approval.revision_count < limit:
+        return None
+    return Conflict(
+        f"This was revised {approval.revision_count} times, as often as it may be. "
+        "Approve it or reject it.",
+        code="revision_limit",
+        max_revisions=limit,
+        revision=approval.revision,
+    )
 
 
 def already_decided(approval: WorkflowStepApproval) -> Conflict:
@@ -230,44 +278,3 @@ def already_decided(approval: WorkflowStepApproval) -> Conflict:
         decided_by=approval.approved_by.username if approval.approved_by else None,
         decided_at=approval.responded_at,
     )
-
-
-def _repeats(approval: WorkflowStepApproval, decision: Decision, user: User) -> bool:
-    return approval.approved_by_id == user.pk and approval.status == decision.outcome
-
-
-def _apply(approval: WorkflowStepApproval, decision: Decision, user: User, now: datetime) -> None:
-    approval.status = decision.outcome
-    approval.approved_by = user
-    approval.feedback = decision.feedback
-    approval.response_data = decision.response_data
-    approval.responded_at = now
-    approval.updated_at = now
-
-
-def _record(
-    accepted: list[tuple[WorkflowStepApproval, Decision]], user: User, door: Door, now: datetime
-) -> list[EventDraft]:
-    """Write the accepted decisions, whose rows are locked and were pending; return the events."""
-    if not accepted:
-        return []
-    write_outcomes([approval for approval, _ in accepted])
-    insert_objects(
-        [
-            ApprovalDecision(
-                approval=approval,
-                user=user,
-                outcome=decision.outcome,
-                comment=decision.feedback,
-                response_data=decision.response_data,
-                digest=approval.digest,
-                revision=approval.revision,
-                door=door,
-                decided_at=now,
-            )
-            for approval, decision in accepted
-        ]
-    )
-    forget_timers([approval.id for approval, _ in accepted])
-    wake_executions([a.workflow_execution_id for a, _ in accepted if a.workflow_execution_id], now)
-    return decision_events([approval for approval, _ in accepted], actor=f"user:{user.username}")

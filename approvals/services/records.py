@@ -1,12 +1,12 @@
 """What every way of ending a request writes: its row, its events, the end of its timers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from approvals.models import ApprovalStatus, WorkflowStepApproval
 from workflows.bulk import Column, update_rows, wake_engine, write
-from workflows.core.canonical import dumps_canonical
+from workflows.core.canonical import digest, dumps_canonical
 from workflows.dialects import RawJson
 from workflows.events import EventDraft, EventType
 
@@ -19,6 +19,14 @@ _OUTCOME = (
     Column("response_data", "jsonb"),
     Column("responded_at", "timestamptz"),
     Column("updated_at", "timestamptz"),
+    Column("approval_data", "jsonb", keeps=True),
+    Column("digest", "text", keeps=True),
+)
+_EDIT = (
+    Column("id", "uuid"),
+    Column("approval_data", "jsonb"),
+    Column("digest", "text"),
+    Column("updated_at", "timestamptz"),
 )
 
 _EVENTS = {
@@ -30,8 +38,13 @@ _EVENTS = {
 }
 
 
-def write_outcomes(approvals: Sequence[WorkflowStepApproval]) -> None:
-    """Move pending requests, which the caller has locked, to the outcome that they carry."""
+def write_outcomes(
+    approvals: Sequence[WorkflowStepApproval], edited: Collection[UUID] = ()
+) -> None:
+    """Move pending requests, which the caller has locked, to the outcome that they carry.
+
+    ``edited``: the ids of those whose payload is written as well.
+    """
     rows = [
         (
             approval.id,
@@ -41,10 +54,32 @@ def write_outcomes(approvals: Sequence[WorkflowStepApproval]) -> None:
             _json(approval.response_data),
             approval.responded_at,
             approval.responded_at,
+            _json(approval.approval_data) if approval.id in edited else None,
+            approval.digest if approval.id in edited else None,
         )
         for approval in approvals
     ]
     update_rows(_TABLE, _OUTCOME, rows, guard=f"{_TABLE}.status = 'pending'")
+
+
+def write_edits(approvals: Iterable[WorkflowStepApproval], now: datetime) -> None:
+    """Write the payload of pending requests, which the caller has locked, and their digest."""
+    rows = [
+        (approval.id, _json(approval.approval_data), approval.digest, now) for approval in approvals
+    ]
+    update_rows(_TABLE, _EDIT, rows)
+
+
+def digest_of(approval: WorkflowStepApproval) -> str:
+    """Return the digest of what a person sees of a request, and decides on."""
+    return digest(
+        {
+            "title": approval.title,
+            "description": approval.description,
+            "approval_data": approval.approval_data,
+            "revision": approval.revision,
+        }
+    )
 
 
 def forget_timers(approval_ids: Iterable[UUID]) -> None:

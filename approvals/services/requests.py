@@ -25,12 +25,13 @@ from approvals.services.decisions import MAX_FEEDBACK, already_decided
 from approvals.services.records import (
     approval_event,
     decision_events,
+    digest_of,
     forget_timers,
     write_outcomes,
 )
 from workflows.bulk import insert_objects
 from workflows.clock import database_now
-from workflows.core.canonical import digest, dumps_canonical
+from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import Problem, UnstorableError
 from workflows.errors import Conflict, InvalidInput, NotVisible
 from workflows.events import EventDraft, EventType, append_events
@@ -41,10 +42,12 @@ from workflows.models import (
     WorkflowExecution,
     Workspace,
 )
+from workflows.policies import PREVENT_SELF_APPROVAL
 from workflows.services.access import require_role
 
 DEFAULT_EXPIRY_SECONDS = 86_400
 MAX_TITLE = 500
+MAX_NAME = 200
 MAX_WAIT_SECONDS = 60.0
 _LOOK_EVERY_SECONDS = 0.25
 
@@ -79,14 +82,20 @@ class Request:
 def open_requests(requests: Iterable[Request], now: datetime) -> list[WorkflowStepApproval]:
     """Write requests with their approvers and timers. Call it inside a transaction."""
     approvals, approvers, timers = [], [], []
+    requests = list(requests)
+    separated = _separated({request.workspace_id for request in requests})
     for request in requests:
         approval = _approval(request, now)
+        approval.prevent_self_approval |= request.workspace_id in separated
         approvals.append(approval)
         resolved = resolve_approvers(request.required_approvers, workspace_id=request.workspace_id)
-        for approver in resolved.values():
+        for name in dict.fromkeys(request.required_approvers):
+            if (approver := resolved.get(name)) is None:
+                continue
             approvers.append(
                 ApprovalApprover(
                     approval=approval,
+                    name=name[:MAX_NAME],
                     user_id=approver.user_id,
                     group_id=approver.group_id,
                     role=approver.role,
@@ -97,6 +106,14 @@ def open_requests(requests: Iterable[Request], now: datetime) -> list[WorkflowSt
     ApprovalApprover.objects.bulk_create(approvers)
     insert_objects(timers)
     return approvals
+
+
+def _separated(workspace_ids: set[UUID]) -> set[UUID]:
+    """Return the workspaces in which nobody decides on what they asked for themselves."""
+    workspaces = Workspace.objects.filter(
+        id__in=workspace_ids, **{f"settings__{PREVENT_SELF_APPROVAL}": True}
+    )
+    return set(workspaces.values_list("id", flat=True))
 
 
 def required_event(approval: WorkflowStepApproval, *, actor: str) -> EventDraft:
@@ -272,14 +289,7 @@ def _approval(request: Request, now: datetime) -> WorkflowStepApproval:
         parent_approval_id=request.parent_approval_id,
         callback_url=request.callback_url,
     )
-    approval.digest = digest(
-        {
-            "title": approval.title,
-            "description": approval.description,
-            "approval_data": approval.approval_data,
-            "revision": approval.revision,
-        }
-    )
+    approval.digest = digest_of(approval)
     return approval
 
 

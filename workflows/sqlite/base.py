@@ -12,6 +12,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db.backends.sqlite3 import base
@@ -37,6 +38,11 @@ class QueueingCursor(base.SQLiteCursorWrapper):
         return super().executemany(query, param_list)
 
 
+def _now() -> str:
+    """Return the time as Django keeps moments in SQLite."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """A connection that holds its place in the queue for the length of each transaction."""
 
@@ -44,6 +50,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().__init__(*args, **kwargs)
         self._queue: int | None = None
         self._is_first = False
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        connection = super().get_new_connection(conn_params)
+        # As in PostgreSQL, so that a condition on time reads the same on both.
+        connection.create_function("statement_timestamp", 0, _now)
+        return connection
 
     def create_cursor(self, name: str | None = None) -> Any:
         cursor = self.connection.cursor(factory=QueueingCursor)

@@ -126,12 +126,12 @@ def test_without_names_every_member_from_approver_up_may_decide(
 @pytest.mark.parametrize(
     ("names", "allowed"),
     [
-        (["viewer"], {"viewer"}),
-        (["operator", "viewer"], {"viewer", "operator"}),
+        (["editor"], {"editor"}),
+        (["editor", "user123"], {"approver", "editor"}),
         (["role:editor"], {"editor", "admin"}),
-        (["role:viewer"], {"viewer", "operator", "approver", "editor", "admin"}),
-        (["group:release"], {"operator", "admin"}),
-        (["group:release", "viewer"], {"operator", "admin", "viewer"}),
+        (["role:viewer"], {"approver", "editor", "admin"}),
+        (["group:release"], {"admin"}),
+        (["group:release", "editor"], {"admin", "editor"}),
     ],
 )
 def test_with_names_only_they_may_decide(
@@ -147,8 +147,8 @@ def test_with_names_only_they_may_decide(
 
 
 def test_an_id_names_a_user_too(scene: Scene, ask: Ask) -> None:
-    request = ask(required_approvers=[str(scene.users["viewer"].pk)])
-    assert can_decide(scene.users["viewer"], request).allowed
+    request = ask(required_approvers=[str(scene.users["editor"].pk)])
+    assert can_decide(scene.users["editor"], request).allowed
     assert not can_decide(scene.users["admin"], request).allowed
 
 
@@ -156,10 +156,10 @@ def test_a_group_is_asked_at_the_moment_of_the_decision(scene: Scene, ask: Ask) 
     group = Group.objects.create(name="release")
     group.user_set.add(scene.users["admin"])
     request = ask(required_approvers=["group:release"])
-    assert refusal_of(lambda: say(request, scene.users["viewer"])) == "not_an_approver"
-    group.user_set.set([scene.users["viewer"]])
+    assert refusal_of(lambda: say(request, scene.users["editor"])) == "not_an_approver"
+    group.user_set.set([scene.users["editor"]])
     assert refusal_of(lambda: say(request, scene.users["admin"])) == "not_an_approver"
-    assert refusal_of(lambda: say(request, scene.users["viewer"])) == ""
+    assert refusal_of(lambda: say(request, scene.users["editor"])) == ""
 
 
 def test_a_foreign_member_of_the_group_sees_nothing(scene: Scene, ask: Ask, outsider: User) -> None:
@@ -179,6 +179,10 @@ def deactivate(user: User) -> None:
     User.objects.filter(pk=user.pk).update(is_active=False)
 
 
+def promote(user: User) -> None:
+    Membership.objects.filter(user=user).update(role="approver")
+
+
 def demote(user: User) -> None:
     Membership.objects.filter(user=user).update(role="viewer")
 
@@ -192,6 +196,7 @@ def demote(user: User) -> None:
         (deactivate, ["user123"], "not_found"),
         (demote, [], "not_an_approver"),
         (demote, ["role:approver"], "not_an_approver"),
+        (demote, ["user123"], "not_an_approver"),
     ],
 )
 def test_a_right_that_is_lost_is_lost_at_once(
@@ -216,6 +221,7 @@ def test_a_name_that_has_gone_does_not_open_the_request_to_everybody(
 
 
 def test_who_started_the_run_may_be_kept_from_deciding_on_it(scene: Scene, ask: Ask) -> None:
+    promote(scene.users["operator"])
     operator = scene.users["operator"]
     names = ["operator", "user123"]
     request = ask(required_approvers=names, prevent_self_approval=True)
@@ -223,6 +229,14 @@ def test_who_started_the_run_may_be_kept_from_deciding_on_it(scene: Scene, ask: 
     assert refusal_of(lambda: say(request, operator)) == "self_approval"
     assert refusal_of(lambda: say(request, scene.users["approver"])) == ""
     assert refusal_of(lambda: say(ask(required_approvers=names), operator)) == ""
+
+
+def test_a_workspace_may_keep_everybody_from_deciding_on_their_own(scene: Scene, ask: Ask) -> None:
+    promote(scene.users["operator"])
+    scene.workspace.settings = {"prevent_self_approval": True}
+    scene.workspace.save()
+    assert refusal_of(lambda: say(ask(), scene.users["operator"])) == "self_approval"
+    assert refusal_of(lambda: say(ask(), scene.users["approver"])) == ""
 
 
 def test_a_request_of_another_workspace_does_not_exist(
