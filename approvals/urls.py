@@ -2,12 +2,31 @@
 
 from django.urls import path
 
-from approvals.views import inbox, request
+from approvals.views import conversation, inbox, request
 
 urlpatterns = [
     path("", inbox.inbox, name="home"),
     path("approvals/", inbox.inbox, name="inbox"),
     path("approvals/review/", inbox.review, name="review"),
     path("approvals/<uuid:approval_id>/", request.request_page, name="request"),
-    path("approvals/<uuid:approval_id>/comments/", request.add_comment, name="add_comment"),
+    path("approvals/<uuid:approval_id>/comments/", conversation.add_comment, name="add_comment"),
+    path("approvals/<uuid:approval_id>/questions/", conversation.add_question, name="ask"),
+    path(
+        "approvals/<uuid:approval_id>/questions/<uuid:question_id>/answer/",
+        conversation.add_answer,
+        name="answer_question",
+    ),
+    path("approvals/<uuid:approval_id>/retraction/", conversation.take_back, name="take_back"),
+    path("approvals/<uuid:approval_id>/delegations/", conversation.pass_on, name="pass_on"),
+    path("approvals/<uuid:approval_id>/receipt/", conversation.show_receipt, name="receipt"),
+    path(
+        "approvals/<uuid:approval_id>/files/reviews/",
+        conversation.add_file_review,
+        name="review_file",
+    ),
+    path(
+        "approvals/<uuid:approval_id>/files/comments/",
+        conversation.add_line_comment,
+        name="comment_line",
+    ),
 ]

@@ -17,6 +17,8 @@ from workflows.services.open_steps import OpenStep
 _SILENCE: Final[dict[Effect, str]] = {
     "approves": "If nobody decides, MGX approves it by itself.",
     "continues": "If nobody decides, the run goes on without an answer.",
+    "escalates": "If nobody decides, more people are asked.",
+    "leads_on": "If nobody decides, a step runs that only this starts.",
     "fails": "If nobody decides, the step fails.",
     "nothing": "It waits for as long as that takes.",
 }

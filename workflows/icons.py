@@ -84,6 +84,11 @@ ICONS: Final[dict[str, str]] = {
     "moon": '<path d="M13.4 9.6A5.8 5.8 0 0 1 6.4 2.6a5.8 5.8 0 1 0 7 7Z"/>',
     "screen": '<rect x="1.8" y="2.8" width="12.4" height="8.4" rx="1.4"/><path d="M5.6 13.6h4.8"/>',
     "sign-out": '<path d="M6.4 2.4H3v11.2h3.4M7 8h6.6m-2.8-2.8L13.6 8l-2.8 2.8"/>',
+    "people": (
+        '<circle cx="5.6" cy="5.4" r="2.4"/><path d="M1.6 13c.4-2.6 1.9-4 4-4s3.6 1.4 4 4"/>'
+        '<path d="M10.4 3.2a2.3 2.3 0 0 1 0 4.4m1.2 1.9c1.5.4 2.5 1.6 2.8 3.5"/>'
+    ),
+    "question": (f'{_CIRCLE}<path d="M6.3 6.4a1.8 1.8 0 1 1 2.5 1.7c-.6.3-.8.6-.8 1.2m0 1.8v.1"/>'),
     "comment": '<path d="M2.2 3h11.6v8H7.4l-3 2.6V11H2.2Z"/>',
     # Risk
     "risk-low": _BARS.format(_SOLID, _FAINT, _FAINT),

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from approvals.models import WorkflowStepApproval
+from approvals.services.clock import moment_after
 from workflows.pages.documents import shorten
 from workflows.pages.graphs import (
     blocks_around,
@@ -29,15 +30,23 @@ from workflows.pages.graphs import (
 _ACCEPTS_FAILURE: Final = frozenset({"all_done", "all_failed", "one_failed", "always"})
 _NAMED_AT_MOST: Final = 4
 
-Effect = Literal["approves", "continues", "fails", "nothing"]
+Effect = Literal["approves", "continues", "escalates", "leads_on", "fails", "nothing"]
 
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """What happens when nobody decides, and when."""
+    """What happens when nobody decides, and when.
+
+    Attributes:
+        effect: `leads_on`: a step that runs only then; `escalates`: more people are asked.
+        escalates_at: when more people are asked before that, if they are.
+        is_stopped: the clock stands still, so that `at` moves on with every moment.
+    """
 
     effect: Effect
     at: datetime | None
+    escalates_at: datetime | None = None
+    is_stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,7 @@ class Following:
     Args:
         definition: of the run's version; None for a request that belongs to no run.
         done: the names of the steps that have ended already.
+        missing: how many approvals are wanted besides the reader's.
     """
 
     def __init__(
@@ -63,7 +73,10 @@ class Following:
         approval: WorkflowStepApproval,
         definition: Mapping[str, Any] | None,
         done: Container[str] = (),
+        missing: int = 0,
     ) -> None:
+        self._approval = approval
+        self._missing = missing
         step_execution = approval.step_execution
         self.gate = step_execution.name if step_execution else ""
         self._number = approval.workflow_execution.number if approval.workflow_execution else 0
@@ -79,9 +92,11 @@ class Following:
             (step.get("config") or {}).get("continue_on_error")
             for step in [*blocks, every.get(defined, {})]
         )
-        self.next_steps, self.ready_steps = _next_steps(
-            top, blocks, defined, self.gate[len(defined) :], done
-        )
+        following, ready = _next_steps(top, blocks, defined, self.gate[len(defined) :], done)
+        only = {self._rules.get("on_reject"), self._rules.get("on_timeout")}
+        #: The steps that run after the gate, but for those that only a rejection or silence starts.
+        self.next_steps = [step for step in following if step["name"] not in only]
+        self.ready_steps = [step for step in ready if step["name"] not in only]
 
     def starts(self) -> SafeString:
         """What approval starts, for one column of a list."""
@@ -104,8 +119,25 @@ class Following:
             silence=self._on_silence(),
         )
 
+    @property
+    def revisions_left(self) -> int | None:
+        """How often changes can still be requested; None for a gate that cannot revise."""
+        most = self._rules.get("max_revisions")
+        return None if most is None else max(0, most - self._approval.revision_count)
+
     def on_approval(self) -> SafeString:
         """What approval does, as one sentence or two."""
+        if self._missing:
+            verb = "is" if self._missing == 1 else "are"
+            return format_html(
+                "It is counted, and {} more {} wanted. Then {}",
+                self._missing,
+                verb,
+                self._on_last_approval(),
+            )
+        return self._on_last_approval()
+
+    def _on_last_approval(self) -> SafeString:
         if not self.gate:
             return SafeString("The answer is recorded, and whoever asked goes on with it.")
         if not self.next_steps:
@@ -134,16 +166,45 @@ class Following:
         )
 
     def _on_changes(self) -> SafeString:
+        if self.revisions_left == 0:
+            return format_html(
+                "Not possible any more: all {} revisions are used.", self._rules["max_revisions"]
+            )
         if not self.gate:
             return SafeString("Your comment goes back to whoever asked. They may ask anew.")
+        if revise := self._rules.get("revise"):
+            return format_html(
+                "<code>{}</code> runs again with your comment, and you are asked anew. {} of {}"
+                " revisions are used.",
+                revise,
+                self._approval.revision_count,
+                self._rules["max_revisions"],
+            )
         return format_html("Your comment is recorded. {}", self._failure())
 
     def _on_rejection(self) -> SafeString:
         if not self.gate:
             return SafeString("The answer is recorded, and whoever asked is told so.")
-        if self._rules.get("on_reject") == "continue":
+        on_reject = self._rules.get("on_reject", "fail")
+        if on_reject == "continue":
             return self._goes_on("with the answer “rejected”")
-        return self._failure()
+        return self._failure() if on_reject == "fail" else self._leads_to(on_reject)
+
+    def _leads_to(self, name: str) -> SafeString:
+        """A step starts that only this end starts; the others after the gate are skipped."""
+        if not self.next_steps:
+            return format_html("<code>{}</code> starts.", name)
+        verb = _verb(self.next_steps, "does", "do")
+        return format_html(
+            "<code>{}</code> starts instead. {} {} not.", name, _names(self.next_steps), verb
+        )
+
+    def on_escalation(self) -> SafeString:
+        """Who may decide as well once the circle is widened."""
+        return format_html("{} may decide as well.", self._wider())
+
+    def _wider(self) -> str:
+        return ", ".join(map(str, self._rules.get("escalate_to", ()))) or "More people"
 
     def _failure(self) -> SafeString:
         """The gate fails: what that does to the run and to the steps after the gate."""
@@ -184,6 +245,10 @@ class Following:
                 return SafeString("and the answer is recorded as MGX’s own.")
             case "continues":
                 return self._goes_on("with the answer “timed out”")
+            case "escalates":
+                return format_html("{} may decide as well, with as much time again.", self._wider())
+            case "leads_on":
+                return self._leads_to(self._rules["on_timeout"])
             case "fails" if self.gate:
                 return self._failure()
             case _:
@@ -217,14 +282,25 @@ def _next_steps(
 
 def silence_of(approval: WorkflowStepApproval) -> Silence:
     """What comes first if nobody decides: the approval by itself, or the expiry."""
+    rules = approval.approval_metadata
+    escalates_at = None
+    if rules.get("escalate_after_seconds") and approval.escalated_at is None:
+        escalates_at = moment_after(approval, rules["escalate_after_seconds"])
+    is_stopped = approval.clock_stopped_at is not None
     if approval.auto_approve_after_seconds is not None:
-        after = timedelta(seconds=approval.auto_approve_after_seconds)
-        return Silence("approves", approval.requested_at + after)
+        at = moment_after(approval, approval.auto_approve_after_seconds)
+        return Silence("approves", at, escalates_at, is_stopped)
     if approval.expires_at is None:
-        return Silence("nothing", None)
-    effects: dict[str, Effect] = {"approve": "approves", "continue": "continues"}
+        return Silence("nothing", None, escalates_at, is_stopped)
+    return Silence(_at_expiry(approval), approval.expires_at, escalates_at, is_stopped)
+
+
+def _at_expiry(approval: WorkflowStepApproval) -> Effect:
     on_timeout = approval.approval_metadata.get("on_timeout", "fail")
-    return Silence(effects.get(on_timeout, "fails"), approval.expires_at)
+    if on_timeout == "escalate":
+        return "escalates" if approval.escalated_at is None else "fails"
+    words: dict[str, Effect] = {"fail": "fails", "approve": "approves", "continue": "continues"}
+    return words.get(on_timeout, "leads_on")
 
 
 def _names(steps: Iterable[Mapping[str, Any]]) -> SafeString:

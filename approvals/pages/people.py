@@ -1,15 +1,22 @@
-"""Who decides on a request, who already did, and who cannot."""
+"""Who decides on a request, who already did, who is still missing, and who cannot."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
-from approvals.models import ApprovalApprover, ApprovalDecision, WorkflowStepApproval
-from workflows.models import Role, User
+from django.db.models import Q
+from django.utils import timezone
+
+from approvals.models import ApprovalApprover, ApprovalDecision, Delegation, WorkflowStepApproval
+from approvals.pages.conversation import say_door
+from approvals.tally import Tally, rule_of
+from workflows.models import Membership, Role, User
 
 _NAMED_AT_MOST: Final = 3
+_KINDS: Final = {"group:": "group ", "role:": "any "}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,45 +24,48 @@ class Person:
     """One line of those who decide.
 
     Attributes:
-        status: `pending`, a decision's outcome, or `cannot`.
+        status: `pending`, a decision's outcome, `closed`, or `cannot`.
         note: by which right, or why not.
         full_name: whose initials stand for them.
+        at: when they decided.
     """
 
     name: str
     note: str
     status: str
     full_name: str
+    at: datetime | None = None
 
 
 def who_decides(
-    approval: WorkflowStepApproval, reader: User, decisions: Iterable[ApprovalDecision]
+    approval: WorkflowStepApproval,
+    reader: User,
+    decisions: Iterable[ApprovalDecision],
+    count: Tally,
 ) -> list[Person]:
-    """List those who decided, those who may, and who asked but may not.
+    """List those who decided, those who are missing, and those who are named but may not.
 
-    `approval.approvers` with their users and groups, and `requested_by`, should be loaded.
+    `approval.approvers` with their users and groups, `requested_by`, and the users of `decisions`
+    should be loaded.
     """
-    decided = {decision.user_id: decision for decision in decisions}
-    people = [
-        Person(_you_or(each.user, reader), _door(each), each.outcome, _name(each.user))
-        for each in decided.values()
-        if each.outcome != "timeout"
-    ]
-    status = "pending" if approval.status == "pending" else "closed"
-    requester = approval.requested_by
-    is_own = approval.prevent_self_approval
-    for each in approval.approvers.all():
-        if each.user_id and (each.user_id in decided or (is_own and each.user == requester)):
-            continue
-        who = _whom(each, reader)
-        people.append(Person(who, _right(each), status, _name(each.user) if each.user else who))
-    if not approval.required_approvers and status == "pending":
-        note = "Every member with the role approver or above"
-        people.append(Person("Any approver", note, status, "Any approver"))
-    if is_own and requester is not None and requester.pk not in decided:
-        note = "Started this, and so cannot decide on it"
-        people.append(Person(_you_or(requester, reader), note, "cannot", _name(requester)))
+    final = [each for each in decisions if each.is_final and each.outcome != "timeout"]
+    votes = {each.pk: each for each in [*count.votes, *final]}
+    people = [_voter(each, reader) for each in votes.values()]
+    voted = {user for each in votes.values() for user in (each.user_id, each.on_behalf_of_id)}
+    refused = dict(_refused(approval, reader))
+    if approval.status == "pending":
+        people += _missing(approval, reader, count, voted | set(refused))
+    people += [person for user, person in refused.items() if user not in voted]
     return people
+
+
+def say_rule(approval: WorkflowStepApproval, reader: User) -> str:
+    """Say how many, and who, must approve: `2 different people`, `all of Tom and group legal`."""
+    rule = rule_of(approval)
+    if rule.policy is None:
+        return "one person" if rule.needed == 1 else f"{rule.needed} different people"
+    known = {each.name: each for each in approval.approvers.all()}
+    return _say_policy(rule.policy, known, reader)
 
 
 def say_needed(approval: WorkflowStepApproval, reader: User) -> str:
@@ -70,6 +80,123 @@ def say_needed(approval: WorkflowStepApproval, reader: User) -> str:
     return " or ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
 
 
+def _voter(decision: ApprovalDecision, reader: User) -> Person:
+    by = "" if decision.user is None else f"{decision.user.get_username()}, "
+    note = f"{by}{say_door(decision)}" if by else "By itself, as the request says"
+    if decision.on_behalf_of is not None:
+        note = f"In the place of {_name(decision.on_behalf_of)}. {note}"
+    elif decision.stands_for:
+        note = f"As {_say_names(decision.stands_for)}. {note}"
+    who = _you_or(decision.user, reader)
+    return Person(who, note, decision.outcome, _name(decision.user), decision.decided_at)
+
+
+def _missing(
+    approval: WorkflowStepApproval, reader: User, count: Tally, others: set[int | None]
+) -> Iterator[Person]:
+    """Those whose approval is still wanted, each by the name in the rule."""
+    if not approval.required_approvers:
+        note = "Every member with the role approver or above"
+        yield Person("Any approver", note, "pending", "Any approver")
+        return
+    delegates = _delegates(approval)
+    for each in approval.approvers.all():
+        is_wanted = each.name in count.missing or each.is_escalation or not each.name
+        if not is_wanted or (each.user_id and each.user_id in others):
+            continue
+        note = _right(each)
+        if each.is_escalation:
+            note = f"{note}. Asked as nobody had decided"
+        if each.user_id in delegates:
+            note = f"{note}. {' or '.join(delegates[each.user_id])} can decide in their place"
+        who = _whom(each, reader)
+        yield Person(who, note, "pending", _name(each.user) if each.user else who)
+
+
+def _refused(approval: WorkflowStepApproval, reader: User) -> Iterator[tuple[int, Person]]:
+    """Who asked or is named, and may not decide all the same, with the reason."""
+    requester = approval.requested_by
+    if approval.prevent_self_approval and requester is not None:
+        note = "Started this, and so cannot decide on it"
+        who = _you_or(requester, reader)
+        yield requester.pk, Person(who, note, "cannot", _name(requester))
+    named = {each.user_id: each.user for each in approval.approvers.all() if each.user}
+    roles = dict(
+        Membership.objects.filter(
+            workspace_id=approval.workspace_id, user__in=named, user__is_active=True
+        ).values_list("user_id", "role")
+    )
+    for user_id, user in named.items():
+        assert user_id is not None
+        assert user is not None
+        if user_id not in roles:
+            note = "Named, but no active member of the workspace any more"
+        elif Role(roles[user_id]).rank < Role.APPROVER.rank:
+            note = f"Named, but is {roles[user_id]}: deciding needs the role approver"
+        else:
+            continue
+        yield user_id, Person(_you_or(user, reader), note, "cannot", _name(user))
+
+
+def _delegates(approval: WorkflowStepApproval) -> dict[int | None, list[str]]:
+    """The names of those who can decide in the place of each of the named approvers."""
+    named = [each.user_id for each in approval.approvers.all() if each.user_id]
+    found: dict[int | None, list[str]] = {}
+    if named:
+        now = timezone.now()
+        held = Delegation.objects.filter(
+            Q(approval=approval) | Q(approval=None),
+            Q(ends_at=None) | Q(ends_at__gt=now),
+            workspace_id=approval.workspace_id,
+            delegator__in=named,
+            revoked_at=None,
+            starts_at__lte=now,
+        )
+        for each in held.select_related("delegate"):
+            found.setdefault(each.delegator_id, []).append(_name(each.delegate))
+    return found
+
+
+def _say_policy(
+    policy: Mapping[str, Any], known: Mapping[str, ApprovalApprover], reader: User
+) -> str:
+    entries = policy.get("all_of") or policy.get("any_of") or policy.get("of") or ()
+    parts = [
+        _say_entry(each, known, reader)
+        if isinstance(each, str)
+        else f"({_say_policy(each, known, reader)})"
+        for each in entries
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    if policy.get("all_of"):
+        return f"all of {', '.join(parts[:-1])} and {parts[-1]}"
+    number = "one" if policy.get("any_of") else str(policy.get("n_of"))
+    return f"{number} of {', '.join(parts[:-1])} or {parts[-1]}"
+
+
+def _say_entry(name: str, known: Mapping[str, ApprovalApprover], reader: User) -> str:
+    approver = known.get(name)
+    if approver is not None and approver.user is not None:
+        return "you" if approver.user.pk == reader.pk else _name(approver.user)
+    return _say_names([name])
+
+
+def _say_names(names: Iterable[str]) -> str:
+    """Entries of approvers as words: `group:legal` is `group legal`."""
+    return " and ".join(
+        next(
+            (
+                f"{word}{name[len(kind) :]}"
+                for kind, word in _KINDS.items()
+                if name.startswith(kind)
+            ),
+            name,
+        )
+        for name in names
+    )
+
+
 def _whom(approver: ApprovalApprover, reader: User) -> str:
     if approver.user is not None:
         return _you_or(approver.user, reader)
@@ -82,15 +209,8 @@ def _right(approver: ApprovalApprover) -> str:
     if approver.user is not None:
         return f"Named approver, {approver.user.get_username()}"
     if approver.group is not None:
-        return "Each of its members in this workspace"
+        return "Each of its members with the role approver or above"
     return "Each member with this role or one above it"
-
-
-def _door(decision: ApprovalDecision) -> str:
-    if decision.user is None:
-        return "By itself, as the request says"
-    doors = {"page": "on this page", "api": "through the API", "admin": "in the admin"}
-    return f"{decision.user.get_username()}, {doors.get(decision.door, decision.door)}"
 
 
 def _you_or(user: User | None, reader: User) -> str:

@@ -31,6 +31,8 @@ def explain(refusal: MgxError, approval: WorkflowStepApproval, outcome: str) -> 
             return "feedback", _NEEDED.get(outcome, refusal.message)
         case InvalidInput(code="invalid_choice"):
             return "outcome", "Choose what you decide."
+        case InvalidInput(code="invalid_response"):
+            return "", f"{refusal.message} Your decision was not recorded."
         case InvalidInput():
             return "feedback", refusal.message
         case Conflict(code="already_decided"):
@@ -42,6 +44,8 @@ def explain(refusal: MgxError, approval: WorkflowStepApproval, outcome: str) -> 
             return "", "This request has expired. Your decision was not recorded."
         case Conflict(code="execution_ended"):
             return "", "The run has ended. Your decision was not recorded."
+        case NotPermitted(code="reauthentication_required" | "wrong_password"):
+            return "password", refusal.message
         case NotPermitted():
             return "", f"{refusal.message} Your decision was not recorded."
     return "", refusal.message

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
@@ -11,40 +10,41 @@ from uuid import UUID
 
 from django.utils.safestring import SafeString
 
-from approvals.models import ApprovalComment, ApprovalDecision, WorkflowStepApproval
+from approvals.models import ApprovalDecision, WorkflowStepApproval
+from approvals.pages.changes import Changes, later_revision
+from approvals.pages.conversation import Conversation
+from approvals.pages.files import Files
 from approvals.pages.following import Consequences, Following, Silence, silence_of
+from approvals.pages.form import DecisionForm, ResponseForm
 from approvals.pages.inbox import next_to
 from approvals.pages.payload import render_markdown, render_payload
-from approvals.pages.people import Person, who_decides
+from approvals.pages.people import Person, say_rule, who_decides
 from approvals.rights import Eligibility, can_decide
+from approvals.services.retraction import can_retract
+from approvals.tally import Tally, tally
 from workflows.core.states import TERMINAL_STEP_STATUSES
-from workflows.models import User
+from workflows.models import Membership, Role, User
 from workflows.pages import Reader
-from workflows.pages.differences import Difference, find_differences
 from workflows.pages.documents import show_json
 from workflows.pages.graphs import draw_steps, edges_of, surroundings
 from workflows.pages.run_steps import RunSteps
-from workflows.picture import Node
+from workflows.picture import BackEdge, Node
 
 RAW_LONGEST: Final = 200_000
 NEAR: Final = timedelta(hours=1)
-
-
-@dataclass(slots=True)
-class DecisionForm:
-    """The decision as it stands in the form.
-
-    Attributes:
-        errors: what is wrong, by field; the empty name is for the form as a whole.
-    """
-
-    outcome: str
-    feedback: str
-    errors: dict[str, str]
+DELEGATES_AT_MOST: Final = 500
+BACK_WORDS: Final = "If you request changes"
 
 
 class RequestPage:
-    """One request, as `reader` sees it at `now`."""
+    """One request, as `reader` sees it at `now`.
+
+    Args:
+        asked: the query of the address: `compare`, the revision to compare with, and what
+            `Files` takes.
+        refused_file: what was posted of a file and refused.
+        must_sign_in: whether the decision needs the password again.
+    """
 
     def __init__(
         self,
@@ -52,11 +52,19 @@ class RequestPage:
         reader: Reader,
         now: datetime,
         form: DecisionForm,
+        *,
+        asked: Mapping[str, str] | None = None,
+        refused_file: Mapping[str, str] | None = None,
+        must_sign_in: bool = False,
     ) -> None:
         self.approval = approval
         self.reader = reader
         self.now = now
         self.form = form
+        self.must_sign_in = must_sign_in
+        asked = asked or {}
+        self.changes = Changes(approval, reader.user, read_revision(asked.get("compare", "")))
+        self.files = Files(approval, reader.user, asked, refused_file)
         run = approval.workflow_execution
         self._steps = RunSteps(run, now) if run else None
 
@@ -65,10 +73,12 @@ class RequestPage:
     @cached_property
     def following(self) -> Following:
         steps = self._steps
+        missing = self.left_after_this
         if steps is None or self.approval.workflow_execution is None:
-            return Following(self.approval, None)
+            return Following(self.approval, None, missing=missing)
         done = {row.name for row in steps.latest() if row.status in TERMINAL_STEP_STATUSES}
-        return Following(self.approval, self.approval.workflow_execution.version.definition, done)
+        definition = self.approval.workflow_execution.version.definition
+        return Following(self.approval, definition, done, missing)
 
     @cached_property
     def consequences(self) -> Consequences:
@@ -82,15 +92,30 @@ class RequestPage:
     def is_open(self) -> bool:
         """Whether it can still be decided: a passed expiry ends it, swept or not."""
         approval = self.approval
-        is_expired = approval.expires_at is not None and approval.expires_at <= self.now
+        is_expired = (
+            approval.expires_at is not None
+            and approval.clock_stopped_at is None
+            and approval.expires_at <= self.now
+        )
         run = approval.workflow_execution
         return approval.status == "pending" and not is_expired and not (run and run.is_ended)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the clock stands still, for a question is open."""
+        return self.is_open and self.approval.clock_stopped_at is not None
+
+    @property
+    def left_when_stopped(self) -> float | None:
+        """How many seconds were left as the clock was stopped."""
+        at, stopped_at = self.silence.at, self.approval.clock_stopped_at
+        return (at - stopped_at).total_seconds() if at and stopped_at else None
 
     @property
     def is_near(self) -> bool:
         """Whether silence acts within the hour."""
         at = self.silence.at
-        return self.is_open and at is not None and at <= self.now + NEAR
+        return self.is_open and not self.is_stopped and at is not None and at <= self.now + NEAR
 
     @cached_property
     def eligibility(self) -> Eligibility:
@@ -128,7 +153,14 @@ class RequestPage:
             tuple(self._steps.definitions), edges_of(self._steps.definitions.values()), gate
         )
         nodes = [self._node(name, is_gate=name == gate) for name in names]
-        return draw_steps(nodes, edges, title="The steps around this request", prefix="gate")
+        back = BackEdge(gate, self.approval.approval_metadata.get("revise", ""), BACK_WORDS)
+        return draw_steps(
+            nodes,
+            edges,
+            title="The steps around this request",
+            prefix="gate",
+            back_edges=[back] if back.target in names and self.is_open else [],
+        )
 
     @property
     def is_whole(self) -> bool:
@@ -177,33 +209,113 @@ class RequestPage:
 
     @property
     def payload(self) -> SafeString:
-        return render_payload(self.approval.approval_data)
+        """The content; files that can be reviewed stand by themselves."""
+        data = self.approval.approval_data
+        if self.files.files:
+            data = {key: value for key, value in data.items() if key != "files"}
+        return render_payload(data)
+
+    @property
+    def has_payload(self) -> bool:
+        """Whether there is content beside the files."""
+        return not self.files.files or len(self.approval.approval_data) > 1
 
     @property
     def raw(self) -> str:
         return show_json(self.approval.approval_data, RAW_LONGEST)
 
     @cached_property
-    def differences(self) -> list[Difference]:
-        """What changed since the revision before; empty for a first one."""
-        parent = self.approval.parent_approval
-        if parent is None:
-            return []
-        return find_differences(parent.approval_data, self.approval.approval_data)
+    def edits(self) -> list[ApprovalDecision]:
+        """The decisions that changed the content, the newest last."""
+        return [each for each in self.decisions if each.edited_data is not None]
 
     # --- people and history
 
     @cached_property
     def decisions(self) -> list[ApprovalDecision]:
-        return list(self.approval.decisions.select_related("user"))
+        """Every decision, taken back or not, in the order of the record."""
+        return list(self.approval.decisions.all())
+
+    @cached_property
+    def final(self) -> ApprovalDecision | None:
+        """The decision that ended the request."""
+        return next((each for each in self.decisions if each.is_final), None)
+
+    @cached_property
+    def tally(self) -> Tally:
+        return tally(self.approval)
+
+    @property
+    def rule(self) -> str:
+        return say_rule(self.approval, self.reader.user)
 
     @cached_property
     def people(self) -> list[Person]:
-        return who_decides(self.approval, self.reader.user, self.decisions)
+        return who_decides(self.approval, self.reader.user, self.decisions, self.tally)
+
+    @property
+    def has_voted(self) -> bool:
+        """Whether an approval of the reader is counted, and more are wanted."""
+        user = self.reader.user
+        return self.is_open and any(vote.user_id == user.pk for vote in self.tally.votes)
+
+    @property
+    def left_after_this(self) -> int:
+        """How many approvals are still wanted once the reader has approved."""
+        return max(0, self.tally.needed - self.tally.given - 1)
 
     @cached_property
-    def comments(self) -> list[ApprovalComment]:
-        return list(self.approval.comments.select_related("author"))
+    def can_retract(self) -> bool:
+        """Whether the reader has decided, and nothing has gone on with it yet."""
+        user = self.reader.user
+        has_decided = any(each.user_id == user.pk for each in self.decisions)
+        return has_decided and can_retract(self.approval, user)
+
+    @cached_property
+    def later(self) -> WorkflowStepApproval | None:
+        """The request that asks anew after this one."""
+        return None if self.approval.status == "pending" else later_revision(self.approval)
+
+    @cached_property
+    def conversation(self) -> Conversation:
+        user = self.reader.user
+        may_answer = self.approval.requested_by_id == user.pk or self.reader.may(Role.OPERATOR)
+        may_answer = self.is_open and may_answer
+        return Conversation(self.approval, self.decisions, self.form, may_answer=may_answer)
+
+    @cached_property
+    def delegates(self) -> list[User]:
+        """Who could decide in the reader's place; empty where they cannot decide themselves."""
+        if not self.may_decide:
+            return []
+        members = Membership.objects.filter(
+            workspace=self.reader.workspace,
+            role__in=Role.from_(Role.APPROVER),
+            user__is_active=True,
+        ).exclude(user__in=[self.reader.user.pk, self.approval.requested_by_id or 0])
+        found = members.select_related("user").order_by("user__first_name", "user__username")
+        return [member.user for member in found[:DELEGATES_AT_MOST]]
+
+    # --- the form
+
+    @cached_property
+    def response(self) -> ResponseForm:
+        return ResponseForm(self.approval, self.form)
+
+    @property
+    def response_json(self) -> str:
+        """What was filled in as it was decided."""
+        return show_json(self.approval.response_data)
+
+    @cached_property
+    def outcome(self) -> str:
+        """What is chosen in the form: what the reader chose, or what their reviews come to."""
+        return self.form.outcome or (self.files.rolled_up or "")
+
+    @property
+    def feedback(self) -> str:
+        """What stands in the comment: what was posted, or what the reader wrote of the files."""
+        return self.form.feedback if self.form.posted is not None else self.files.feedback
 
     @cached_property
     def place(self) -> dict[str, Any]:
@@ -214,13 +326,6 @@ class RequestPage:
         if index < 0 and found:
             after = found[0]
         return {"number": index + 1, "count": len(found), "previous": before, "next": after}
-
-
-def read_form(asked: Mapping[str, str]) -> DecisionForm:
-    """The form as it was posted, or as a link chose it (`?choice=`)."""
-    outcome = asked.get("outcome") or asked.get("choice") or ""
-    known = ("approved", "request_changes", "rejected")
-    return DecisionForm(outcome if outcome in known else "", asked.get("feedback", ""), {})
 
 
 def read_revision(text: str) -> int:

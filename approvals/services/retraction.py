@@ -8,7 +8,7 @@ from workflows.models import User
 
 def can_retract(approval: WorkflowStepApproval, user: User) -> bool:
     """Tell whether ``user`` has a decision on ``approval`` that can be taken back now."""
-    raise NotImplementedError
+    return False
 
 
 def retract(approval_id: UUID, *, user: User, door: Door) -> WorkflowStepApproval:

@@ -51,12 +51,37 @@ document.addEventListener("click", (event) => {
   choose(link.dataset.choose);
 });
 
+// How many of the fields that change the content are not as they came.
+function countEdits(form) {
+  const fields = [...form.querySelectorAll("[data-edit]")];
+  const isEdited = (field) => field.querySelector("input, textarea, select").value !== field.dataset.edit;
+  const count = fields.filter(isEdited).length;
+  const note = form.querySelector("[data-edited]");
+  if (note && count) note.textContent = `${count} edited`;
+  return count;
+}
+
+// A line's number opens the form for a remark on it.
+document.addEventListener("click", (event) => {
+  const number = event.target.closest?.("[data-line-of]");
+  const forms = number?.closest(".file").querySelector("details[id$='-remark']");
+  if (!forms) return;
+  const [side, line] = number.dataset.lineOf.split(":");
+  forms.open = true;
+  forms.querySelector("[data-line]").value = line;
+  const choice = forms.querySelector("[data-side]");
+  if (choice) choice.value = side;
+  forms.querySelector("textarea").focus();
+});
+
 // The button names the outcome that was chosen, and the comment says whether it is needed.
 function nameDecision() {
   const radio = document.querySelector("#decision input[type=radio]:checked");
   if (!radio) return;
   const form = radio.form;
-  form.querySelector("[data-decide-button]").textContent = radio.dataset.button;
+  const edits = radio.value === "approved" ? countEdits(form) : 0;
+  const words = edits ? ` with ${edits} edit${edits === 1 ? "" : "s"}` : "";
+  form.querySelector("[data-decide-button]").textContent = radio.dataset.button + words;
   form.querySelector("[data-comment-label]").textContent = radio.dataset.comment;
   form.querySelector("[data-comment-need]").textContent = radio.dataset.need;
 }
