@@ -364,3 +364,5 @@ LOGGING = {
         "uvicorn.access": {"level": "WARNING"},
     },
 }
+        # It tells of every request with the whole address, which may hold a secret.
+        "httpx": {"level": "WARNING"},

@@ -23,8 +23,8 @@ class Call:
     """A message to an address, and the secrets that it is signed with."""
 
     message_id: str
-    url: str
-    body: str
+    url: str = field(repr=False)
+    body: str = field(repr=False)
     keys: tuple[str, ...] = field(repr=False)
 
 
