@@ -276,6 +276,9 @@ STEP_HANDLERS = {
 TIMER_HANDLERS = {
     "approval_auto_approve": "approvals.timers.auto_approve",
     "approval_expiry": "approvals.timers.expire",
+    "approval_reminder": "approvals.timers.remind",
+    "approval_escalation": "approvals.timers.escalate",
+    "approval_grants": "approvals.services.grants.apply_grants",
     "schedule": "workflows.services.schedules.start_due",
     "parent_wake": "workflows.services.subworkflows.wake",
     "step_wake": "workflows.handlers.wait.wake",
@@ -293,9 +296,6 @@ STEP_EXPLAINERS = {
     "agent": "agents.why.explain",
 }
 
-#: Seconds without a heartbeat after which a driver's executions go to another one.
-MGX_LEASE_SECONDS: float = env.float("MGX_LEASE_SECONDS", default=30.0)
-MGX_HEARTBEAT_SECONDS: float = env.float("MGX_HEARTBEAT_SECONDS", default=MGX_LEASE_SECONDS / 3)
 #: Readers of the event stream behind the scenes → what makes rows of events
 #: (``workflows/streams.py``).
 STREAM_READERS = {
@@ -306,6 +306,9 @@ OUTBOXES = {
     "webhooks": "workflows.webhooks.sending.WebhookOutbox",
 }
 
+#: Seconds without a heartbeat after which a driver's executions go to another one.
+MGX_LEASE_SECONDS: float = env.float("MGX_LEASE_SECONDS", default=30.0)
+MGX_HEARTBEAT_SECONDS: float = env.float("MGX_HEARTBEAT_SECONDS", default=MGX_LEASE_SECONDS / 3)
 #: Executions that one driver holds at once.
 MGX_DRIVER_CAPACITY: int = env.int("MGX_DRIVER_CAPACITY", default=2_000)
 #: Threads for the synchronous tasks of one driver.
@@ -361,8 +364,8 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "django-q": {"level": "WARNING"},
+        # It tells of every request with the whole address, which may hold a secret.
+        "httpx": {"level": "WARNING"},
         "uvicorn.access": {"level": "WARNING"},
     },
 }
-        # It tells of every request with the whole address, which may hold a secret.
-        "httpx": {"level": "WARNING"},
