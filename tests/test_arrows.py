@@ -29,6 +29,7 @@ LAYERS = ["core", "querysets", "models", "services", "engine", "api"]
 #: Import name → name in requirements.in, where they differ otherwise than by case and dashes.
 SUPPLIED_BY = {
     "asgiref": "django",
+    "jsonschema_rs": "jsonschema-rs",
     "pydantic_core": "pydantic",
     "markdown_it": "markdown-it-py",
     "prometheus_client": "prometheus-client",
