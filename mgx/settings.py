@@ -290,6 +290,9 @@ REFERENCE_CHECKS = {
     "workflows": "workflows.services.subworkflows.check_workflows",
 }
 
+#: What is wrong with the form of a gate.
+FORM_CHECK = "approvals.forms.check_schema"
+
 #: Step type → function that tells what its open steps wait for (``workflows/services/explain.py``).
 STEP_EXPLAINERS = {
     "approval": "approvals.why.explain",

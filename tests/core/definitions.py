@@ -77,6 +77,10 @@ approvals = some(
     risk=st.sampled_from(["low", "medium", "high"]),
     on_reject=st.sampled_from(["fail", "continue"]),
     on_timeout=st.sampled_from(["fail", "continue", "approve"]),
+    min_approvals=st.integers(1, 9) | st.just("all"),
+    form_schema=st.just({"type": "object"}),
+    max_revisions=st.integers(0, 9),
+    reminders=st.lists(st.integers(1, 100), max_size=2),
 )
 waits = (
     st.fixed_dictionaries({"seconds": st.floats(0, 100) | st.integers(0, 9) | st.just("${x}")})

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from workflows.core.names import Name
@@ -17,10 +17,29 @@ def _form_of(given: object) -> str:
     return "name" if isinstance(given, str) else "policy"
 
 
+def _not_empty(rules: "tuple[Rule, ...]") -> "tuple[Rule, ...]":
+    # Not pydantic's min_length, which also complains where the only entry is refused.
+    if not rules:
+        raise PydanticCustomError("too_short", "must have at least one entry")
+    return rules
+
+
+def _count_of(given: object) -> str:
+    return "word" if isinstance(given, str) else "number"
+
+
 Rule = Annotated[
     Annotated[Name, Tag("name")] | Annotated["Policy", Tag("policy")], Discriminator(_form_of)
 ]
-Rules = Annotated[tuple[Rule, ...], Field(strict=False, min_length=1, max_length=50)]
+Quorum = Annotated[
+    Annotated[int, Field(ge=1, le=100), Tag("number")] | Annotated[Literal["all"], Tag("word")],
+    Discriminator(_count_of),
+]
+Rules = Annotated[
+    tuple[Rule, ...],
+    Field(strict=False, max_length=50, json_schema_extra={"minItems": 1}),
+    AfterValidator(_not_empty),
+]
 
 
 class Policy(Part):
@@ -81,7 +100,7 @@ class Approval(Part):
     title: Annotated[str, StringConstraints(max_length=500)] = ""
     description: Text = ""
     required_approvers: Names = ()
-    min_approvals: Annotated[int, Field(ge=1, le=100)] | Literal["all"] = 1
+    min_approvals: Quorum = 1
     policy: Policy | None = None
     auto_approve_after_seconds: Seconds | None = None
     expires_after_seconds: Seconds = 86_400

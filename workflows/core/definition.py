@@ -203,6 +203,8 @@ _ERROR_TYPES = {
 
 #: List → the tags of the kinds of entries that it may hold.
 _TAGS = {"steps": STEP_TYPES} | dict.fromkeys(("all_of", "any_of", "of"), ("name", "policy"))
+#: Field → the tags of the kinds of values that it may have.
+_FIELD_TAGS = {"min_approvals": ("number", "word")}
 
 
 def _problem(detail: ErrorDetails, document: Mapping[str, Any]) -> Problem:
@@ -225,10 +227,9 @@ def _without_tags(location: tuple[int | str, ...]) -> list[int | str]:
     """Drop what pydantic puts behind a position, to tell what stands there: `steps, 3, agent`."""
     path: list[int | str] = []
     for part in location:
-        is_tag = (
-            len(path) > 1 and isinstance(path[-1], int) and part in _TAGS.get(str(path[-2]), ())
-        )
-        if not is_tag:
+        before, last = ["", "", *path][-2:]
+        tags = _TAGS.get(str(before)) if isinstance(last, int) else _FIELD_TAGS.get(str(last))
+        if part not in (tags or ()):
             path.append(part)
     return path
 

@@ -21,6 +21,7 @@ from workflows.core.definition import (
     read_fields,
 )
 from workflows.core.errors import DefinitionError, Problem, json_pointer
+from workflows.core.gates import people_named, problems_of_gate, self_approvals
 from workflows.core.graph import Graph
 from workflows.core.scope import Names
 from workflows.core.steps import (
@@ -48,6 +49,8 @@ __all__ = ["CompiledDefinition", "Context", "Report", "compile_definition", "val
 Known = Callable[[frozenset[str]], Container[str]]
 #: Name and inputs of a task → what is wrong: (where in the inputs, type, message).
 TaskProblems = Callable[[str, Mapping[str, Any]], Iterable[tuple[Place, str, str]]]
+#: JSON Schema of a form → what is wrong, with paths that begin at the schema.
+FormProblems = Callable[[Mapping[str, Any]], Iterable[Problem]]
 
 _step_reader: TypeAdapter[AnyStep] = TypeAdapter(AnyStep)
 
@@ -64,8 +67,9 @@ class Context:
         known_agents: ids or slugs of agent definitions.
         known_agent_instances: ids of agent instances.
         known_workflows: ids or names of workflows.
-        known_approvers: entries of `required_approvers`, `group:` and `role:` ones included.
+        known_approvers: entries of `required_approvers`, of policies and of `escalate_to`.
         task_problems: what is wrong with the inputs of a task.
+        form_problems: what is wrong with the form of a gate.
         allows_auto_approval: whether a gate that names approvers may approve itself.
     """
 
@@ -75,6 +79,7 @@ class Context:
     known_approvers: Known | None = None
     known_workflows: Known | None = None
     task_problems: TaskProblems | None = None
+    form_problems: FormProblems | None = None
     allows_auto_approval: bool = True
 
 
@@ -110,7 +115,8 @@ def validate(
     nodes = nodes_of(given)
     steps = list(places_of(definition.steps)) if definition else list(_well_shaped(given))
     broken = structural_errors(nodes)
-    references = _References(document, nodes, None if broken else build_graphs(nodes))
+    graphs = None if broken else build_graphs(nodes)
+    references = _References(document, nodes, graphs)
     reading_errors, warnings = references.check(steps, limits)
     errors = [*errors, *broken, *_repeated_variables(document), *reading_errors]
     errors += _unregistered(steps, context)
@@ -118,9 +124,10 @@ def validate(
     errors += _unreadable_waits(steps)
     errors += _misplaced_branches(steps, nodes)
     errors += _wrong_fallbacks(steps)
+    errors += _wrong_gates(steps, nodes, graphs, context)
     for place, step in steps:
-        if problem := _self_approving(place, step, context):
-            (warnings if context.allows_auto_approval else errors).append(problem)
+        problems = _self_approving(place, step, context)
+        (warnings if context.allows_auto_approval else errors).extend(problems)
     return Report(definition, errors, [*structural_warnings(nodes), *warnings])
 
 
@@ -274,9 +281,8 @@ def _unregistered(steps: _Steps, context: Context) -> Iterable[Problem]:
                 path = at("agent_instance_id")
                 instances.append(_Mention(step.agent_instance_id, step.name, path))
         elif isinstance(step, ApprovalStep):
-            for position, name in enumerate(step.config.approval.approvers):
-                path = at("config", "approval", "required_approvers", position)
-                approvers.append(_Mention(name, step.name, path))
+            for where, name in people_named(step.config.approval):
+                approvers.append(_Mention(name, step.name, at("config", "approval", *where)))
         if isinstance(step, SubWorkflowStep):
             workflows.append(_Mention(step.config.workflow, step.name, at("config", "workflow")))
         if fallback := step.config.fallback:
@@ -353,19 +359,35 @@ def _wrong_fallbacks(steps: _Steps) -> Iterable[Problem]:
                 yield Problem(step.name, "fallback_cycle", message, path)
 
 
-def _self_approving(place: Place, step: AnyStep, context: Context) -> Problem | None:
+def _wrong_gates(
+    steps: _Steps, nodes: list[Node], graphs: Mapping[str, Graph] | None, context: Context
+) -> Iterable[Problem]:
+    needs = {node.name: node.needs for node in nodes}
+    blocks = {node.name: node.block for node in nodes}
+    for place, step in steps:
+        if not isinstance(step, ApprovalStep):
+            continue
+        at = _pointer_in((*place, "config", "approval"))
+        for where, kind, message in problems_of_gate(step, needs, blocks, graphs):
+            yield Problem(step.name, kind, f"In the step '{step.name}': {message}", at(*where))
+        form = step.config.approval.form_schema
+        if form is not None and context.form_problems is not None:
+            for problem in context.form_problems(form):
+                path = at("form_schema") + problem.path
+                yield replace(problem, step_name=step.name, path=path)
+
+
+def _self_approving(place: Place, step: AnyStep, context: Context) -> Iterable[Problem]:
     if not isinstance(step, ApprovalStep):
-        return None
-    approval = step.config.approval
-    if approval.auto_approve_after_seconds is None or not approval.approvers:
-        return None
-    path = _pointer_in(place)("config", "approval", "auto_approve_after_seconds")
-    seconds = approval.auto_approve_after_seconds
-    if context.allows_auto_approval:
-        message = f"The step '{step.name}' approves itself after {seconds} s, without its approvers"
-        return Problem(step.name, "auto_approve_with_approvers", message, path)
-    message = f"The step '{step.name}' names approvers; here it may not approve itself"
-    return Problem(step.name, "auto_approve_forbidden", message, path)
+        return
+    for field_name, when in self_approvals(step.config.approval):
+        path = _pointer_in(place)("config", "approval", field_name)
+        if context.allows_auto_approval:
+            message = f"The step '{step.name}' approves itself {when}, without its approvers"
+            yield Problem(step.name, "auto_approve_with_approvers", message, path)
+        else:
+            message = f"The step '{step.name}' names approvers; here it may not approve itself"
+            yield Problem(step.name, "auto_approve_forbidden", message, path)
 
 
 def _pointer_in(place: Place) -> Callable[..., str]:

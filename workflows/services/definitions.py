@@ -268,5 +268,6 @@ def _known_in(workspace: Workspace, document: Any) -> Context:
         known_approvers=known("approvers"),
         known_workflows=known_workflows,
         task_problems=input_problems,
+        form_problems=import_string(settings.FORM_CHECK),
         allows_auto_approval=not workspace.settings.get(FORBID_AUTO_APPROVAL, False),
     )
