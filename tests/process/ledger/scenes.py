@@ -14,7 +14,7 @@ from agents.models import AgentDefinition, AgentInstance, AgentType
 from approvals.models import Door, WorkflowStepApproval
 from approvals.services.decisions import Decision, decide_many
 from workflows.errors import Conflict
-from workflows.models import Membership, User, Workflow, WorkflowExecution
+from workflows.models import Membership, User, Workflow, WorkflowExecution, Workspace
 from workflows.services.access import create_workspace
 from workflows.services.definitions import create_workflow
 from workflows.services.executions import cancel_execution, start_executions
@@ -98,6 +98,22 @@ def decide_some(count: int) -> None:
     pending = WorkflowStepApproval.objects.pending().order_by("id").values_list("id", flat=True)
     decisions = [Decision(i, "approved") for i in pending[:count]]
     decide_many(decisions, user=approver, door=Door.API)
+
+
+def time_runs(count: int) -> None:
+    """Run two steps again and again, one run after the other; note the seconds of each run."""
+    short = Workflow.objects.filter(name="Short").first() or create_workflow(
+        workspace=Workspace.objects.get(),
+        document={"name": "Short", "steps": [step("a", seconds=0), step("b", "a", seconds=0)]},
+        user=None,
+    )
+    with open(settings.MGX_VAR / "seconds", "w") as told:
+        for _ in range(count):
+            started = time.monotonic()
+            run = start_executions(short, [{}], user=None, door="api")[0]
+            while WorkflowExecution.objects.filter(id=run.id, completed_at=None).exists():
+                time.sleep(0.002)
+            told.write(f"{time.monotonic() - started}\n")
 
 
 def cancel_everything(seed: int) -> None:
