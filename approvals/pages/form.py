@@ -104,8 +104,12 @@ class ResponseForm:
 
     @property
     def answers(self) -> list[ShownField]:
-        """The fields that ask something."""
-        return [each for each in self.fields if not each.about.edits]
+        """The fields that ask something, those that must be filled in first.
+
+        Their order says nothing else: what is stored is sorted by key.
+        """
+        asked = [each for each in self.fields if not each.about.edits]
+        return sorted(asked, key=lambda each: not each.about.is_required)
 
     @property
     def edits(self) -> list[ShownField]:

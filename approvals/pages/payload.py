@@ -61,6 +61,7 @@ class _Renderer:
 
     def __init__(self) -> None:
         self._left = MOST_VALUES
+        self._tables = 0
 
     def value(self, value: Any, depth: int) -> SafeString:
         self._left -= 1
@@ -102,6 +103,8 @@ class _Renderer:
     def _table(
         self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], depth: int
     ) -> SafeString:
+        self._tables += 1
+        number = self._tables
         head = format_html_join("", '<th scope="col">{}</th>', ((name,) for name in columns))
         shown = [
             (
@@ -114,8 +117,9 @@ class _Renderer:
             for row in self._first(rows)
         ]
         return format_html(
-            '<div class="payload-table" tabindex="0" role="region" aria-label="Table">'
+            '<div class="payload-table" tabindex="0" role="region" aria-label="Table {}">'
             "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>{}",
+            number,
             head,
             format_html_join("", "<tr>{}</tr>", shown),
             _rest(len(rows) - len(shown)),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from workflows.core.comparison import compare
+from workflows.core.comparison import Stretch, compare
 from workflows.core.differences import MISSING, Path, text_of, walk
 
 MOST_DIFFERENCES: Final = 200
 #: How many pairs of words are compared for one page; beyond them a text is marked as a whole.
 MOST_PAIRS: Final = 40_000_000
+MOST_SIGNS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +73,30 @@ class Marker:
             return _whole(before), _whole(after)
         left: list[Part] = []
         right: list[Part] = []
-        for each in compare(old, new):
+        stretches = compare(old, new)
+        for at, each in enumerate(stretches):
+            # Signs alone that stand between two changes are read with them.
+            is_between = 0 < at < len(stretches) - 1
+            is_same = each.is_same and not (is_between and _is_short(old, each))
             for words, start, end, parts in (
                 (old, each.start_old, each.end_old, left),
                 (new, each.start_new, each.end_new, right),
             ):
                 if start < end:
-                    parts.append(Part("".join(words[start:end]), not each.is_same))
+                    _add(parts, "".join(words[start:end]), not is_same)
         return left, right
+
+
+def _is_short(words: list[str], stretch: Stretch) -> bool:
+    """Tell whether a stretch holds no word, and only a few signs."""
+    inside = words[stretch.start_old : stretch.end_old]
+    return len(inside) <= MOST_SIGNS and not any(word[0].isalnum() for word in inside)
+
+
+def _add(parts: list[Part], text: str, is_changed: bool) -> None:
+    if parts and parts[-1].is_changed == is_changed:
+        text = parts.pop().text + text
+    parts.append(Part(text, is_changed))
 
 
 def _whole(text: str) -> list[Part]:
