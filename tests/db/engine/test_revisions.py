@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from approvals.models import ApprovalDecision, WorkflowStepApproval
+from agents.models import AgentDefinition, AgentType
+from approvals.models import ApprovalDecision, Door, WorkflowStepApproval
+from approvals.services.decisions import Decision, decide
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.scenes import AT_ONCE, Scene, agent, gate, request_of, task
 from workflows.core.outcomes import Completed, Failed
@@ -283,9 +285,6 @@ def test_two_gates_that_send_the_same_work_back_at_once_are_both_answered(
 
 
 def decide_on(scene: Scene, request: WorkflowStepApproval, outcome: str, why: str) -> None:
-    from approvals.models import Door
-    from approvals.services.decisions import Decision, decide
-
     decide(Decision(request.id, outcome, why), user=scene.users["approver"], door=Door.API)
 
 
@@ -475,3 +474,27 @@ def test_a_retry_leaves_alone_what_is_of_an_earlier_time(scene: Scene, hand: Dri
     hand.finish("act")
     assert status_of(execution) == "completed"
     assert steps(execution)["do[1]"] == "failed"
+
+
+# --- agents -------------------------------------------------------------------------------
+
+
+def test_the_demos_planner_heeds_what_is_said(scene: Scene, hand: DriverByHand) -> None:
+    scene.agent("planner")
+    AgentDefinition.objects.update(
+        agent_type=AgentType.DEMO, config={"part": "planner", "seconds": 0}
+    )
+    execution = scene.run(agent("plan", "planner"), gate(after=["plan"]))
+    hand.work()
+    plans = [request_of(execution).approval_data["plan"]]
+    for words in ("Canary first\nat 5 %", "Smaller still"):
+        send_back(scene, execution, words)
+        hand.work()
+        plans.append(request_of(execution).approval_data["plan"])
+    assert [plan["stages"][0]["share_percent"] for plan in plans] == [10, 5, 2]
+    assert [plan["stages"][0]["wait_minutes"] for plan in plans] == [15, 30, 60]
+    assert [plan["stages"][1:] for plan in plans] == [plans[0]["stages"][1:]] * 3
+    place = "/stages/0/share_percent"
+    assert plans[1]["answers"] == [
+        {"feedback": "Canary first", "path": place}, {"feedback": "at 5 %", "path": place},
+    ]  # fmt: skip
