@@ -84,11 +84,11 @@ def delegate_all(
     with transaction.atomic():
         now = database_now()
         starts_at = max(starts_at or now, now)
-        if ends_at <= starts_at:
-            words = "The end must come after the start, and be still to come."
-            problems.append(Problem("", "out_of_range", words, "/ends_at"))
-        elif ends_at > starts_at + LONGEST:
-            words = f"A delegation lasts at most {LONGEST.days} days."
+        if starts_at - now > LONGEST:
+            words = f"A delegation begins within {LONGEST.days} days."
+            problems.append(Problem("", "out_of_range", words, "/starts_at"))
+        if not timedelta(0) < ends_at - starts_at <= LONGEST:
+            words = f"The end comes after the start, at most {LONGEST.days} days later."
             problems.append(Problem("", "out_of_range", words, "/ends_at"))
         if problems or receiver is None:
             raise _invalid(problems)
@@ -141,6 +141,8 @@ def _find_receiver(
     username: str, user: User, workspace_id: UUID
 ) -> tuple[User | None, list[Problem]]:
     """Return the member that is to stand in, or what keeps them from it."""
+    if problem := text_problem("to", username, 150, is_required=True):
+        return None, [problem]
     if username == user.username:
         return None, [Problem("", "to_yourself", "Name somebody else.", "/to")]
     members = Membership.objects.filter(workspace_id=workspace_id, user__is_active=True)

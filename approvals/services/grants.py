@@ -166,7 +166,6 @@ class _Choice:
                 grant = grants.pop(0)
                 if planned[grant.id] + grant.uses < grant.max_uses and self._holds(grant, approval):
                     planned[grant.id] += 1
-                    grants[:] = [g for g in grants if g.granted_by_id != grant.granted_by_id]
                     ballots.append(_ballot(approval, grant))
                     break
         return ballots

@@ -11,6 +11,7 @@ from approvals.services.clock import timers_of
 from approvals.services.decisions import Decision, decide
 from approvals.services.questions import answer, ask
 from approvals.services.requests import cancel, create_approval_request
+from approvals.timers import auto_approve, expire
 from tests.db.engine.passing import let_pass
 from tests.db.engine.scenes import Scene
 from tests.db.engine.threads import at_once
@@ -54,6 +55,16 @@ def test_a_question_stops_the_clock_and_its_answer_lets_it_go_on(
     assert 1_000 <= request_.stood_still_seconds < 1_010
     assert let_pass(9) == []
     assert let_pass(1) == ["approval_granted"]
+
+
+def test_a_timer_that_was_about_to_fire_as_the_question_came_does_nothing(
+    scene: Scene, request_: WorkflowStepApproval
+) -> None:
+    ask(request_.id, user=scene.users["approver"], body="For whom?")
+    now = database_now() + timedelta(seconds=75)
+    assert auto_approve([request_.id], now) == []
+    assert expire([request_.id], now + timedelta(seconds=75)) == []
+    assert WorkflowStepApproval.objects.get().status == "pending"
 
 
 def test_its_deadline_comes_later_by_as_long_as_it_stood_still(
