@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from django.db.models import F, Q
+from django.db import connections
+from django.db.models import BooleanField, F, Q
+from django.db.models.expressions import RawSQL
 
 from workflows.querysets import InWorkspaceQuerySet
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from uuid import UUID
 
     from workflows.querysets import Reader
+
+
+_FAMILY = """workflow_step_approvals.id IN (
+    WITH RECURSIVE earlier AS (
+        SELECT id, parent_approval_id FROM workflow_step_approvals WHERE id = %s
+        UNION SELECT a.id, a.parent_approval_id
+        FROM workflow_step_approvals a JOIN earlier e ON a.id = e.parent_approval_id
+    ), later AS (
+        SELECT id FROM workflow_step_approvals WHERE id = %s
+        UNION SELECT a.id
+        FROM workflow_step_approvals a JOIN later l ON a.parent_approval_id = l.id
+    ) SELECT id FROM earlier UNION SELECT id FROM later)"""
 
 
 class ApprovalQuerySet(InWorkspaceQuerySet):
@@ -26,6 +41,11 @@ class ApprovalQuerySet(InWorkspaceQuerySet):
         from approvals.rights import may_decide
 
         return self.pending().filter(may_decide(user)) if user.pk else self.none()
+
+    def family_of(self, approval_id: UUID) -> Self:
+        """A request with those that it revises and those that revise it, the earliest first."""
+        key = self.model._meta.pk.get_db_prep_value(approval_id, connections[self.db])
+        return self.filter(RawSQL(_FAMILY, [key, key], BooleanField())).order_by("id")
 
 
 class DelegationQuerySet(InWorkspaceQuerySet):

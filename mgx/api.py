@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents import api as agents
+from approvals.api import decisions, questions, standing
 from approvals.api import views as approvals
 from workflows.api import (
     accounts,
@@ -99,15 +100,27 @@ urlpatterns: list[URLPattern] = [
     path("schedules/", schedules.Schedules.as_view()),
     path("schedules/<uuid:id>/", schedules.OneSchedule.as_view()),
     path("approvals/", approvals.Approvals.as_view()),
-    path("approvals/decisions/", approvals.BatchDecisions.as_view()),
+    path("approvals/decisions/", decisions.BatchDecisions.as_view()),
     path("approvals/<uuid:id>/", approvals.OneApproval.as_view()),
-    path("approvals/<uuid:id>/decisions/", approvals.Decisions.as_view()),
-    path("approvals/<uuid:id>/approve/", approvals.Approve.as_view()),
-    path("approvals/<uuid:id>/reject/", approvals.Reject.as_view()),
-    path("approvals/<uuid:id>/request-changes/", approvals.RequestChanges.as_view()),
+    path("approvals/<uuid:id>/decisions/", decisions.Decisions.as_view()),
+    path("approvals/<uuid:id>/approve/", decisions.Approve.as_view()),
+    path("approvals/<uuid:id>/reject/", decisions.Reject.as_view()),
+    path("approvals/<uuid:id>/request-changes/", decisions.RequestChanges.as_view()),
+    path("approvals/<uuid:id>/retract/", decisions.Retraction.as_view()),
+    path("approvals/<uuid:id>/receipt/", decisions.Receipt.as_view()),
     path("approvals/<uuid:id>/cancel/", approvals.Cancellation.as_view()),
     path("approvals/<uuid:id>/wait/", approvals.Wait.as_view()),
     path("approvals/<uuid:id>/comments/", approvals.Comments.as_view()),
+    path("approvals/<uuid:id>/delegate/", standing.Handing.as_view()),
+    path("approvals/<uuid:id>/questions/", questions.Questions.as_view()),
+    path("questions/<uuid:id>/answer/", questions.Answer.as_view()),
+    path("delegations/", standing.Delegations.as_view()),
+    path("delegations/<uuid:id>/", standing.OneDelegation.as_view()),
+    path("delegations/<uuid:id>/revoke/", standing.DelegationRevocation.as_view()),
+    path("grants/", standing.Grants.as_view()),
+    path("grants/<uuid:id>/", standing.OneGrant.as_view()),
+    path("grants/<uuid:id>/revoke/", standing.GrantRevocation.as_view()),
+    path("receipts/check/", decisions.ReceiptCheck.as_view()),
     path("agent-definitions/", agents.AgentDefinitions.as_view()),
     path("agent-definitions/<uuid:id>/", agents.OneAgentDefinition.as_view()),
     path("agents/", agents.Agents.as_view()),

@@ -1,4 +1,4 @@
-"""How a request for a decision is shown, and what a body may say to one."""
+"""How a request for a decision is shown."""
 
 from typing import Any
 
@@ -7,43 +7,86 @@ from rest_framework import serializers
 from approvals.models import (
     ApprovalComment,
     ApprovalDecision,
-    ApprovalStatus,
+    ApprovalQuestion,
     Outcome,
     WorkflowStepApproval,
 )
 from approvals.rights import Eligibility
-from workflows.api.fields import FlagField, ObjectField, StrictSerializer, TextField, WholeField
+from approvals.tally import tally
 
-MAX_BATCH = 100
-_MAX_FEEDBACK = 10_000
 #: What a person can decide; time runs out by itself.
 PERSONS_OUTCOMES = [Outcome.APPROVED.value, Outcome.REJECTED.value, Outcome.REQUEST_CHANGES.value]
 
 
 class DecisionSerializer(serializers.ModelSerializer[ApprovalDecision]):
-    """One decision as it was taken; ``user`` is null for the system's own."""
+    """One decision as it was taken; ``user`` is null for the system's own.
+
+    ``is_final`` ended the request; any other approval is a vote. ``retracts`` is the decision that
+    this one takes back. ``record_number`` and ``hash`` are its place in the workspace's record.
+    """
 
     user = serializers.CharField(source="user.username", allow_null=True, default=None)
+    on_behalf_of = serializers.CharField(
+        source="on_behalf_of.username", allow_null=True, default=None
+    )
+    stands_for = serializers.ListField(
+        child=serializers.CharField(), help_text="The named approvers whose place the person takes"
+    )
     response_data = serializers.JSONField(allow_null=True)
+    edited_data = serializers.JSONField(
+        allow_null=True, help_text="The payload as this decision left it, if it changed it"
+    )
 
     class Meta:
         model = ApprovalDecision
         fields = [
             "id",
             "user",
+            "on_behalf_of",
+            "stands_for",
             "outcome",
             "comment",
             "response_data",
+            "edited_data",
             "digest",
             "revision",
             "door",
+            "grant_id",
+            "retracts_id",
             "is_final",
             "decided_at",
+            "record_number",
+            "hash",
         ]
 
 
+class QuestionSerializer(serializers.ModelSerializer[ApprovalQuestion]):
+    """A question to who asked; while one has no answer, the clock stands still."""
+
+    asked_by = serializers.CharField(source="asked_by.username")
+    answered_by = serializers.CharField(
+        source="answered_by.username", allow_null=True, default=None
+    )
+
+    class Meta:
+        model = ApprovalQuestion
+        fields = ["id", "asked_by", "body", "asked_at", "answered_by", "answer", "answered_at"]
+
+
+class RevisionSerializer(serializers.ModelSerializer[WorkflowStepApproval]):
+    """One of the requests in which the same was asked: the work anew, or the question anew."""
+
+    class Meta:
+        model = WorkflowStepApproval
+        fields = ["id", "revision_count", "status", "feedback", "requested_at", "responded_at"]
+
+
 class ApprovalSummarySerializer(serializers.ModelSerializer[WorkflowStepApproval]):
-    """A request without its payload. ``can_decide``: whether the caller may decide it now."""
+    """A request without its payload. ``can_decide``: whether the caller may decide it now.
+
+    It ends as soon as ``approvals_given`` are as many as ``approvals_needed``, or with one
+    rejection or request for changes; ``missing`` names those who have not approved.
+    """
 
     workspace = serializers.CharField(source="workspace.slug")
     project = serializers.CharField(source="project.slug", allow_null=True, default=None)
@@ -58,6 +101,10 @@ class ApprovalSummarySerializer(serializers.ModelSerializer[WorkflowStepApproval
     )
     required_approvers = serializers.ListField(child=serializers.CharField())
     revision = serializers.IntegerField(help_text="Of the work that is shown, from 1")
+    max_revisions = serializers.SerializerMethodField()
+    approvals_given = serializers.IntegerField()
+    approvals_needed = serializers.IntegerField()
+    missing = serializers.ListField(child=serializers.CharField())
     can_decide = serializers.SerializerMethodField()
     decisions = DecisionSerializer(many=True)
 
@@ -85,15 +132,32 @@ class ApprovalSummarySerializer(serializers.ModelSerializer[WorkflowStepApproval
             "responded_at",
             "expires_at",
             "auto_approve_after_seconds",
+            "clock_stopped_at",
+            "escalated_at",
             "required_approvers",
+            "prevent_self_approval",
+            "approvals_given",
+            "approvals_needed",
+            "missing",
             "approval_metadata",
             "revision_count",
+            "max_revisions",
             "parent_approval_id",
             "created_at",
             "updated_at",
             "can_decide",
             "decisions",
         ]
+
+    def to_representation(self, approval: Any) -> dict[str, Any]:
+        found = tally(approval)
+        approval.approvals_given, approval.approvals_needed = found.given, found.needed
+        approval.missing = found.missing
+        return super().to_representation(approval)
+
+    def get_max_revisions(self, approval: WorkflowStepApproval) -> int | None:
+        limit: int | None = approval.approval_metadata.get("max_revisions")
+        return limit
 
     def get_can_decide(self, approval: WorkflowStepApproval) -> bool:
         return approval.pk in self.context["decidable"]
@@ -111,6 +175,11 @@ class ApprovalSerializer(ApprovalSummarySerializer):
 
     approval_data = serializers.JSONField()
     response_data = serializers.JSONField(allow_null=True)
+    form_schema = serializers.DictField(
+        allow_null=True, help_text="The JSON Schema of the `response_data` of an approval"
+    )
+    questions = QuestionSerializer(many=True)
+    revisions = RevisionSerializer(many=True)
     cannot_decide_because = RefusalSerializer(allow_null=True)
 
     class Meta(ApprovalSummarySerializer.Meta):
@@ -118,6 +187,10 @@ class ApprovalSerializer(ApprovalSummarySerializer):
             *ApprovalSummarySerializer.Meta.fields,
             "approval_data",
             "response_data",
+            "form_schema",
+            "callback_url",
+            "questions",
+            "revisions",
             "cannot_decide_because",
         ]
 
@@ -126,25 +199,26 @@ class ApprovalSerializer(ApprovalSummarySerializer):
         decidable = {approval.pk} if eligibility.allowed else set()
         summary = ApprovalSummarySerializer(approval, context={"decidable": decidable}).data
         refusal = {"code": eligibility.code, "message": eligibility.why}
+        family = WorkflowStepApproval.objects.family_of(approval.pk)
         return {
             **summary,
             "approval_data": approval.approval_data,
             "response_data": approval.response_data,
+            "form_schema": approval.approval_metadata.get("form_schema"),
+            "callback_url": approval.callback_url,
+            "questions": QuestionSerializer(approval.questions.all(), many=True).data,
+            "revisions": RevisionSerializer(family, many=True).data,
             "cannot_decide_because": None if eligibility.allowed else refusal,
         }
 
 
-def closed(approval: Any) -> Eligibility | None:
-    """Say why nobody can decide on a request any more, or None while it is open.
+class DecidedSerializer(ApprovalSerializer):
+    """A request after a decision; ``is_final``: it has ended, and waits for no further vote."""
 
-    The database's clock has said whether it ``has_expired``.
-    """
-    if approval.status != ApprovalStatus.PENDING:
-        label = ApprovalStatus(approval.status).label.lower()
-        return Eligibility(False, "already_decided", f"This is {label}.")
-    if approval.has_expired:
-        return Eligibility(False, "expired", "This request has expired.")
-    return None
+    is_final = serializers.BooleanField()
+
+    class Meta(ApprovalSerializer.Meta):
+        fields = [*ApprovalSerializer.Meta.fields, "is_final"]
 
 
 class CommentSerializer(serializers.ModelSerializer[ApprovalComment]):
@@ -155,65 +229,3 @@ class CommentSerializer(serializers.ModelSerializer[ApprovalComment]):
     class Meta:
         model = ApprovalComment
         fields = ["id", "author", "body", "created_at"]
-
-
-class CommentRequest(StrictSerializer):
-    """A remark to be added."""
-
-    body = TextField(max_length=_MAX_FEEDBACK)
-
-
-class VerbRequest(StrictSerializer):
-    """What goes with a decision. ``digest`` and ``revision``: of what the person saw."""
-
-    feedback = TextField(required=False, default="", allow_blank=True, max_length=_MAX_FEEDBACK)
-    response_data = serializers.JSONField(required=False, allow_null=True, default=None)
-    digest = TextField(required=False, allow_null=True, default=None, max_length=64)
-    revision = WholeField(required=False, allow_null=True, default=None, min_value=1)
-
-
-class DecisionRequest(VerbRequest):
-    """A decision: ``outcome``, or ``approved`` for the two plain ones."""
-
-    outcome = serializers.ChoiceField(PERSONS_OUTCOMES, required=False)
-    approved = FlagField(required=False)
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if ("outcome" in attrs) == ("approved" in attrs):
-            choices = ", ".join(PERSONS_OUTCOMES)
-            raise serializers.ValidationError(
-                {"outcome": f"One of {choices}; or else approved, true or false"}, code="required"
-            )
-        if "approved" in attrs:
-            plain = Outcome.APPROVED if attrs.pop("approved") else Outcome.REJECTED
-            attrs["outcome"] = plain.value
-        return attrs
-
-
-class BatchedDecisionRequest(DecisionRequest):
-    """A decision on one of several requests."""
-
-    approval_id = serializers.UUIDField()
-
-
-class BatchDecisionRequest(StrictSerializer):
-    """Several decisions; each is judged by itself."""
-
-    decisions = serializers.ListField(
-        child=BatchedDecisionRequest(), min_length=1, max_length=MAX_BATCH
-    )
-
-
-class ApprovalRequest(StrictSerializer):
-    """A request for a decision that belongs to no workflow. Times are in seconds."""
-
-    workspace = TextField(required=False, max_length=100)
-    project = TextField(required=False, max_length=100, allow_null=True, default=None)
-    title = TextField(max_length=500)
-    description = TextField(required=False, default="", allow_blank=True, max_length=100_000)
-    approval_data = ObjectField(required=False, default=dict)
-    required_approvers = serializers.ListField(
-        child=TextField(max_length=200), required=False, default=list, max_length=100
-    )
-    auto_approve_after_seconds = WholeField(required=False, allow_null=True, default=None)
-    expires_after_seconds = WholeField(required=False, allow_null=True, default=None)

@@ -72,6 +72,7 @@ def test_what_takes_a_key_says_so(schema):
         "approvals/{id}/approve/",
         "approvals/{id}/reject/",
         "approvals/{id}/request-changes/",
+        "approvals/{id}/retract/",
         "workflows/",
         "workflows/{id}/publish/",
     } <= takes
@@ -83,6 +84,8 @@ def test_lists_tell_their_parameters(schema):
     assert names == {
         "assigned_to",
         "cursor",
+        "decided_by",
+        "due_after",
         "due_before",
         "limit",
         "ordering",
@@ -90,6 +93,7 @@ def test_lists_tell_their_parameters(schema):
         "q",
         "risk",
         "status",
+        "workflow",
         "workflow_execution",
         "workspace",
     }
