@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from approvals.files import contradiction
 from approvals.models import ApprovalStatus, Door, WorkflowStepApproval
 from approvals.rights import DELEGATED, RIGHT, explain_refusal
 from approvals.services.edits import edited_payload
@@ -68,7 +69,8 @@ def decide(decision: Decision, *, user: User, door: Door) -> DecisionResult:
         InvalidInput: ``feedback_required``, ``invalid_response``, or the outcome is wrong.
         Conflict: ``already_decided`` (with ``status``, ``decided_by``, ``decided_at``),
             ``expired``, ``execution_ended``, ``stale_digest`` (with ``digest``, ``revision``),
-            ``revision_limit`` (with ``max_revisions``).
+            ``revision_limit`` (with ``max_revisions``), ``files_contradict`` and
+            ``files_not_reviewed``: the person said something else of the files.
     """
     result = decide_many([decision], user=user, door=door)[0]
     if isinstance(result, MgxError):
@@ -170,7 +172,8 @@ class _Judge:
                 code="expired",
                 expired_at=approval.expires_at,
             )
-        return _beyond_limit(approval, decision)
+        limit = _beyond_limit(approval, decision)
+        return limit or contradiction(approval, decision.outcome, self._user)
 
     def _repeats(self, approval: WorkflowStepApproval, decision: Decision) -> bool:
         if approval.status != decision.outcome:
