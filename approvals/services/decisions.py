@@ -94,7 +94,7 @@ def decide_many(
         for index, decision in enumerate(decisions):
             if index not in results:
                 results[index] = judge.take(approvals.get(decision.approval_id), decision)
-        events = expire(judge.expired, now)
+        events = expire(judge.expired, now) if judge.expired else []
         with together():
             append_events(judge.box.write() + events, now)
     return [results[index] for index in range(len(decisions))]
