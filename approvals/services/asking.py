@@ -154,12 +154,12 @@ def _read_terms(terms: Terms, workspace: Workspace) -> tuple[Approval | None, li
 
     They are checked as those of the only step of a workflow are, so both mean the same.
     """
-    given = {key: value for key, value in terms.items() if value is not None}
+    given: dict[str, Any] = {key: value for key, value in terms.items() if value is not None}
     if "expires_after_seconds" in terms and terms["expires_after_seconds"] is None:
         given["expires_after_seconds"] = MAX_SECONDS
     for name in ("required_approvers", "reminders", "escalate_to"):
         if name in given:
-            given[name] = list(given[name])  # type: ignore[call-overload]
+            given[name] = list(given[name])
     step = {"name": "request", "step_type": "approval", "config": {"approval": given}}
     report = validate_document({"name": "request", "steps": [step]}, workspace=workspace)
     problems = []

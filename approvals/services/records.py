@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from approvals.models import ApprovalStatus, WorkflowStepApproval
@@ -72,14 +73,17 @@ def write_edits(approvals: Iterable[WorkflowStepApproval], now: datetime) -> Non
 
 def digest_of(approval: WorkflowStepApproval) -> str:
     """Return the digest of what a person sees of a request, and decides on."""
-    return digest(
-        {
-            "title": approval.title,
-            "description": approval.description,
-            "approval_data": approval.approval_data,
-            "revision": approval.revision,
-        }
-    )
+    return digest(shown_content(approval))
+
+
+def shown_content(approval: WorkflowStepApproval) -> dict[str, Any]:
+    """Return what the digest of a request covers."""
+    return {
+        "title": approval.title,
+        "description": approval.description,
+        "approval_data": approval.approval_data,
+        "revision": approval.revision,
+    }
 
 
 def forget_timers(approval_ids: Iterable[UUID]) -> None:
