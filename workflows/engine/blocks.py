@@ -80,8 +80,10 @@ class Blocks:
         except ExpressionError as error:
             block.failure = Failed(error.code, f"repeat_until: {error}", is_final=True)
             return
-        if not block.is_done and block.opened >= block.step.config.max_iterations:
-            message = f"repeat_until did not hold after {block.opened} rounds"
+        # Whoever took the run over has opened all its rounds, and judges them one by one.
+        rounds = frame.number + 1
+        if not block.is_done and rounds >= block.step.config.max_iterations:
+            message = f"repeat_until did not hold after {rounds} rounds"
             block.failure = Failed("max_iterations", message, is_final=True)
 
     def _end(self, run: Run, block: BlockState) -> None:

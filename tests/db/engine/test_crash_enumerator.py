@@ -18,12 +18,12 @@ from approvals.services.decisions import Decision, decide
 from tests.db.engine.by_hand import DriverByHand, result_of
 from tests.db.engine.conftest import ask
 from tests.db.engine.deaths import Crash, Death
+from tests.db.engine.passing import let_pass
 from tests.db.engine.scenes import AT_ONCE, Scene, agent, gate, task, temporary
 from tests.invariants import assert_invariants
 from workflows.clock import database_now
-from workflows.engine import leases, timers
+from workflows.engine import leases
 from workflows.engine.bodies import run_body
-from workflows.events import append_events
 from workflows.handlers import StepContext
 from workflows.models import (
     Event,
@@ -76,7 +76,10 @@ STEPS: list[dict[str, Any]] = [
     ),
     task("always", "crash.async", after=["tolerated", "after_no"], trigger_rule="all_done"),
     block("parallel", "each", task("item", "crash.async"), for_each=[1, 2]),
-    block("sequential", "loop", task("turn", "crash.async"), repeat_until="index == 1"),
+    block(
+        "sequential", "loop", task("turn", "crash.async"),
+        repeat_until="index == 1", max_iterations=2,
+    ),
     {**condition("which", "true", "each"), "config": {"branches": {"true": ["a"], "false": ["b"]}}},
     task("a", "crash.async", after=["which"]),
     task("b", "crash.async", after=["which"]),
@@ -160,17 +163,15 @@ class World:
         return outcome
 
     def _people(self) -> None:
-        """Let time pass but for what expires, send the event, and decide what is open besides."""
+        """Let an hour pass if that fires anything, send the event, and decide what is open."""
         if not Signal.objects.filter(execution=self.execution).exists():
             signal_execution(self.execution.id, name="paid", user=None)
         pauses = WorkflowStepExecution.objects.filter(name="pause", status="waiting")
         if pauses.update(due_at=database_now()):
             waiting = WorkflowExecution.objects.filter(id=self.execution.id, driver=None)
             waiting.update(wake_at=database_now())
-        if Timer.objects.exclude(kind="approval_expiry").update(due_at=database_now()):
-            with transaction.atomic():
-                now = database_now()
-                append_events(timers.fire_due(now, 10), now)
+        if Timer.objects.exclude(kind="approval_expiry").exists():
+            let_pass(3600)
         for request in WorkflowStepApproval.objects.pending().filter(
             workflow_execution=self.execution, step_execution__name="gate"
         ):
