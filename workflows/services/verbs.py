@@ -4,6 +4,7 @@ Every door calls these. Each raises NotVisible and NotPermitted, and Conflict wi
 where that does not allow it.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -78,8 +79,10 @@ def retry_execution(execution_id: UUID, *, user: User | None) -> WorkflowExecuti
     """Take a run up again that did not complete: do anew what failed in it, and nothing else.
 
     Each step that failed, ran out of time, was cancelled, or never ran because of a failure
-    before it gets a new revision; what was, stays. The run has its whole time again. Conflicts:
-    ``not_failed``, and ``belongs_to_ended_run`` where nobody waits for a sub-workflow's run.
+    before it gets a new revision; what was, stays. A block that failed by itself, as a loop does
+    whose rounds did not suffice, is done anew with all that stands in it. The run has its whole
+    time again. Conflicts: ``not_failed``, and ``belongs_to_ended_run`` where nobody waits for
+    a sub-workflow's run.
     """
     with transaction.atomic():
         _lock_parent(execution_id)
@@ -215,9 +218,11 @@ def _new_revisions(execution_id: UUID, now: datetime) -> list[WorkflowStepExecut
     where it has to wait for an agent, and may not do so for ever.
     """
     rows = WorkflowStepExecution.objects.filter(execution_id=execution_id).order_by("revision")
-    fields = ("name", "parent", "step_type", "revision", "status", "skip_reason")
+    fields = ("name", "parent", "step_type", "revision", "status", "skip_reason", "error_code")
     sent_back = ("feedback", "revised_at")
     latest = rows_of_today({row.name: row for row in rows.only(*fields, *sent_back)})
+    done_anew = [row for row in latest.values() if _is_done_anew(row, latest)]
+    blocks = {row.parent for row in done_anew}
     return [
         WorkflowStepExecution(
             id=step_execution_id(execution_id, row.name, row.revision + 1),
@@ -227,12 +232,11 @@ def _new_revisions(execution_id: UUID, now: datetime) -> list[WorkflowStepExecut
             step_type=row.step_type,
             revision=row.revision + 1,
             feedback=row.feedback,
-            revised_at=row.revised_at,
+            revised_at=now if _failed_by_itself(row, blocks) else row.revised_at,
             status=StepStatus.PENDING,
             due_at=now if _is_work(row) and row.status in _FAILED else None,
         )
-        for row in latest.values()
-        if _is_done_anew(row, latest)
+        for row in done_anew
     ]
 
 
@@ -242,6 +246,18 @@ def _is_done_anew(row: WorkflowStepExecution, latest: dict[str, WorkflowStepExec
     if row.status not in _FAILED and not never_ran:
         return False
     return not row.parent or _is_done_anew(latest[row.parent], latest)
+
+
+def _failed_by_itself(row: WorkflowStepExecution, blocks: Collection[str]) -> bool:
+    """Whether it is a block that failed although no step in it did, and not for want of rounds
+    that a failure elsewhere has kept from it.
+
+    ``blocks``: those in which there is a step that is done anew.
+    """
+    is_failed_block = (
+        row.step_type in ("parallel", "sequential") and row.status == StepStatus.FAILED
+    )
+    return is_failed_block and row.name not in blocks and row.error_code != "halted"
 
 
 def _is_work(row: WorkflowStepExecution) -> bool:

@@ -322,6 +322,37 @@ def test_another_driver_takes_a_retried_run_over(scene: Scene, hand: DriverByHan
 # --- retrying blocks ----------------------------------------------------------------------
 
 
+def test_a_loop_whose_rounds_did_not_suffice_begins_again(scene: Scene, hand: DriverByHand) -> None:
+    loop = nested(
+        "sequential", "loop", task("turn"), repeat_until="steps.turn.done", max_iterations=2
+    )
+    execution = scene.run(loop, task("after", after=["loop"]), max_retries=0)
+    hand.turn()
+    for name in ("turn[0]", "turn[1]"):
+        hand.turn(hand.result(name, done(False)))
+    assert row(execution).error_code == "max_iterations"
+    retry(execution)
+    hand.turn()
+    assert set(hand.begun) == {"turn[0]"}
+    hand.turn(hand.result("turn[0]", done(False)))
+    leases.fence(hand.holdings.driver_id, database_now())
+    another = DriverByHand()
+    another.turn()
+    another.turn(another.result("turn[1]", done(True)))
+    another.work()
+    assert row(execution).status == "completed"
+    assert steps(execution) == {
+        "loop": "failed completed",
+        "turn[0]": "completed completed",
+        "turn[1]": "completed completed",
+        "after": "skipped completed",
+    }
+
+
+def done(is_done: bool) -> Completed:
+    return Completed({"done": is_done}, dump_json({"done": is_done}))
+
+
 def test_of_a_block_only_what_failed_runs_again(scene: Scene, hand: DriverByHand) -> None:
     execution = scene.run(
         nested("parallel", "p", task("good"), task("bad"), task("next", after=["bad"])),
