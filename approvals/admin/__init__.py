@@ -1,5 +1,5 @@
 """The admin of approvals, a module for each noun."""
 
-from approvals.admin import decisions, requests
+from approvals.admin import decisions, questions, requests, standing
 
-__all__ = ["decisions", "requests"]
+__all__ = ["decisions", "questions", "requests", "standing"]

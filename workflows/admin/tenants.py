@@ -11,6 +11,7 @@ from workflows.admin.fields import StrictJSONField, UsernameField
 from workflows.admin.filters import WorkspaceFilter
 from workflows.admin.scope import ScopedAdmin, has_role, signed_in
 from workflows.models import Membership, Project, QueueLimit, Role, Workspace
+from workflows.policies import check_settings
 from workflows.services.access import create_workspace
 
 if TYPE_CHECKING:
@@ -79,13 +80,22 @@ class QueueLimitInline(AdminsInline):
 
 class WorkspaceForm(ModelForm):
     settings = StrictJSONField(
-        help_text='For example <code>{"forbid_auto_approval": true}</code>: a gate that names'
-        " approvers may not approve itself."
+        help_text="True or false: <code>forbid_auto_approval</code>, a gate that names approvers"
+        " may not approve itself; <code>prevent_self_approval</code>, who started a run cannot"
+        " decide on it; <code>forbid_standing_grants</code>, nothing is approved ahead."
+        " A number: <code>retention_days</code>, for how long ended runs are kept."
     )
 
     class Meta:
         model = Workspace
         fields = ["name", "slug", "settings"]
+
+    def clean_settings(self) -> dict[str, Any]:
+        """Refuse keys that mean nothing, and values that are none of theirs."""
+        given: dict[str, Any] = self.cleaned_data["settings"]
+        if problems := check_settings(given):
+            raise forms.ValidationError([f"{problem.message}." for problem in problems])
+        return given
 
 
 @admin.register(Workspace)

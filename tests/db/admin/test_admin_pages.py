@@ -8,7 +8,13 @@ from django.contrib import admin
 from django.urls import reverse
 
 from agents.models import AgentDefinition, AgentHandoff, AgentMemoryEntry, AgentReservation
-from approvals.models import ApprovalDecision, WorkflowStepApproval
+from approvals.models import (
+    ApprovalDecision,
+    ApprovalQuestion,
+    Delegation,
+    StandingGrant,
+    WorkflowStepApproval,
+)
 from approvals.services.requests import create_approval_request
 from workflows.clock import database_now
 from workflows.core.ids import step_execution_id
@@ -41,6 +47,9 @@ READ_ONLY = [
     Timer,
     WorkflowStepApproval,
     ApprovalDecision,
+    ApprovalQuestion,
+    Delegation,
+    StandingGrant,
     AgentReservation,
     AgentMemoryEntry,
     AgentHandoff,
@@ -113,6 +122,25 @@ def rows(workspace, workflow, users, agents):
         ),
         WorkflowStepApproval: request,
         ApprovalDecision: decided,
+        ApprovalQuestion: ApprovalQuestion.objects.create(
+            approval=request, asked_by=users["approver"], body="Why?", asked_at=NOW
+        ),
+        Delegation: Delegation.objects.create(
+            workspace=workspace,
+            delegator=users["approver"],
+            delegate=users["editor"],
+            approval=request,
+            starts_at=NOW,
+            created_at=NOW,
+        ),
+        StandingGrant: StandingGrant.objects.create(
+            workspace=workspace,
+            granted_by=users["approver"],
+            workflow=workflow,
+            max_uses=1,
+            expires_at=NOW,
+            created_at=NOW,
+        ),
         AgentReservation: AgentReservation.objects.create(
             **common, step_execution_id=step.pk, attempt=1, reserved_at=NOW, expires_at=NOW
         ),
