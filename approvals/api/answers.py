@@ -33,10 +33,8 @@ def still_open(approvals: Any) -> Any:
     return approvals.exclude(expires_at__lte=Now(), clock_stopped_at__isnull=True)
 
 
-def answer_with(
-    request: Request, id: Any, code: int = status.HTTP_200_OK, **facts: Any
-) -> Response:
-    """Answer with a request as it is now, and with further ``facts`` beside its own.
+def answer_with(request: Request, id: Any, code: int = status.HTTP_200_OK) -> Response:
+    """Answer with a request as it is now.
 
     Raises:
         NotVisible: the caller sees no such request.
@@ -44,12 +42,12 @@ def answer_with(
     expired = Q(expires_at__lte=Now(), clock_stopped_at__isnull=True)
     has_expired = ExpressionWrapper(expired, output_field=BooleanField())
     approval = get_visible(visible_requests(request).annotate(has_expired=has_expired), pk=id)
-    eligibility = _closed(approval) or can_decide(caller(request), approval)
+    eligibility = why_closed(approval) or can_decide(caller(request), approval)
     shown = ApprovalSerializer(approval, context={"eligibility": eligibility}).data
-    return Response({**shown, **facts}, status=code)
+    return Response(shown, status=code)
 
 
-def _closed(approval: Any) -> Eligibility | None:
+def why_closed(approval: Any) -> Eligibility | None:
     """Say why nobody can decide on a request any more, or None while it is open.
 
     The database's clock has said whether it ``has_expired``.

@@ -18,6 +18,7 @@ from approvals.api.bodies import (
     ReceiptRequest,
     VerbRequest,
 )
+from approvals.api.decided import decided_document
 from approvals.api.serializers import ApprovalSerializer, DecidedSerializer
 from approvals.models import ApprovalStatus, Door, Outcome, Risk, WorkflowStepApproval
 from approvals.services.decisions import Decision, DecisionResult, decide, decide_many
@@ -174,7 +175,7 @@ def _decide(request: Request, id: Any, body: type[StrictSerializer], **outcome: 
         raise refused[id]
     decision = Decision(approval_id=id, **{**given, **outcome})
     result = decide(decision, user=caller(request), door=Door.API)
-    return answer_with(request, id, is_final=result.is_final)
+    return Response(decided_document(result, caller(request)))
 
 
 def _too_old_a_sign_in(request: Request, ids: Iterable[UUID]) -> dict[UUID, NotPermitted]:

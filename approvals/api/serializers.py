@@ -216,9 +216,19 @@ class DecidedSerializer(ApprovalSerializer):
     """A request after a decision; ``is_final``: it has ended, and waits for no further vote."""
 
     is_final = serializers.BooleanField()
+    questions = None
+    revisions = None
 
     class Meta(ApprovalSerializer.Meta):
-        fields = [*ApprovalSerializer.Meta.fields, "is_final"]
+        # What else there is about it, its own address tells.
+        fields = [
+            *[
+                name
+                for name in ApprovalSerializer.Meta.fields
+                if name not in ("questions", "revisions")
+            ],
+            "is_final",
+        ]
 
 
 class CommentSerializer(serializers.ModelSerializer[ApprovalComment]):

@@ -10,7 +10,7 @@ from django.utils import timezone
 from approvals.models import ApprovalDecision, WorkflowStepApproval
 from approvals.services.questions import ask as ask_question
 from tests.db.engine.by_hand import DriverByHand
-from workflows.models import Membership, User
+from workflows.models import Membership, Project, User
 
 pytestmark = pytest.mark.django_db
 
@@ -113,6 +113,43 @@ class TestVotes:
         driver.work()
         late = api("approver").post(f"{URL}{answer['id']}/retract/")
         assert (late.status_code, late.json()["code"]) == (409, "already_continued")
+
+
+class TestAnswers:
+    """A decision is answered with what its address says then."""
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {},
+            {"outcome": "rejected", "feedback": "No"},
+            {"outcome": "request_changes", "feedback": "More"},
+            {"response_data": {"x": [1, None, "é"]}},
+        ],
+    )
+    @pytest.mark.parametrize("terms", [{}, {"min_approvals": 2}])
+    def test_of_a_request_that_stands_alone(self, api, ask, workspace, body, terms):
+        Project.objects.create(workspace=workspace, name="Web", slug="web")
+        made = ask(project="web", approval_data={"n": 2**60}, risk="high", **terms)
+        self._compare(api, made, decide(api("approver"), made, **body))
+        if terms:
+            self._compare(api, made, decide(api("admin"), made, outcome="rejected", feedback="No"))
+
+    def test_of_a_run(self, api, workflow):
+        start = {"workflow": "Deploy", "input_variables": {"task_description": "x"}}
+        assert api("operator").post(RUNS, start, format="json").status_code == 201
+        DriverByHand().work()
+        made = api("viewer").get(f"{URL}?status=pending").json()["results"][0]
+        self._compare(api, made, decide(api("approver"), made))
+
+    def _compare(self, api, made, answer):
+        if answer.status_code == 409:
+            return
+        told = answer.json()
+        del told["is_final"]
+        shown = api("approver").get(f"{URL}{made['id']}/").json()
+        assert {**shown, **told} == shown
+        assert shown.keys() - told.keys() == {"questions", "revisions"}
 
 
 class TestRevisions:
