@@ -192,3 +192,16 @@ def entries_of(
         entry = Entry(name, bool(is_escalation))
         found.setdefault((as_uuid(approval_id), user_id), []).append(entry)
     return found
+
+
+def deciders_of(approval_id: UUID, at_most: int) -> list[int]:
+    """Return the ids of those who may decide on a request now, members of long standing first."""
+    right = MAY_DECIDE.replace("%s", "c.user_id")
+    rows = select(
+        "SELECT c.user_id FROM workflow_step_approvals JOIN workflows_membership c"
+        " ON c.workspace_id = workflow_step_approvals.workspace_id"
+        f" WHERE workflow_step_approvals.id = %s AND c.role IN ({_DECIDING}) AND {right}"
+        " ORDER BY c.id LIMIT %s",
+        approval_id, at_most,
+    )  # fmt: skip
+    return [user_id for (user_id,) in rows]

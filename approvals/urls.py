@@ -2,12 +2,22 @@
 
 from django.urls import path
 
-from approvals.views import conversation, inbox, request
+from approvals.views import conversation, inbox, link, notifications, request, standing
 
 urlpatterns = [
     path("", inbox.inbox, name="home"),
     path("approvals/", inbox.inbox, name="inbox"),
     path("approvals/review/", inbox.review, name="review"),
+    path("approvals/link/<str:token>/", link.approval_link, name="approval_link"),
+    path("approvals/standing/", standing.standing, name="standing"),
+    path("approvals/standing/absences/", standing.add_absence, name="add_absence"),
+    path(
+        "approvals/standing/absences/<uuid:delegation_id>/end/",
+        standing.end_absence,
+        name="end_absence",
+    ),
+    path("approvals/standing/grants/", standing.add_grant, name="add_grant"),
+    path("approvals/standing/grants/<uuid:grant_id>/end/", standing.end_grant, name="end_grant"),
     path("approvals/<uuid:approval_id>/", request.request_page, name="request"),
     path("approvals/<uuid:approval_id>/comments/", conversation.add_comment, name="add_comment"),
     path("approvals/<uuid:approval_id>/questions/", conversation.add_question, name="ask"),
@@ -28,5 +38,10 @@ urlpatterns = [
         "approvals/<uuid:approval_id>/files/comments/",
         conversation.add_line_comment,
         name="comment_line",
+    ),
+    path(
+        "account/notifications/",
+        notifications.notification_preferences,
+        name="notification_preferences",
     ),
 ]

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents import api as agents
-from approvals.api import decisions, questions, standing
+from approvals.api import decisions, notifications, questions, standing
 from approvals.api import views as approvals
 from workflows.api import (
     accounts,
@@ -64,6 +64,7 @@ class UnknownAddress(ApiView):
 
 urlpatterns: list[URLPattern] = [
     path("me/", accounts.Me.as_view()),
+    path("me/notifications/", notifications.Notifications.as_view()),
     path("tokens/", accounts.Tokens.as_view()),
     path("tokens/<uuid:id>/", accounts.Token.as_view()),
     path("workspaces/", tenants.Workspaces.as_view()),

@@ -206,6 +206,10 @@ USE_TZ = True
 
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
 vars().update(EMAIL_CONFIG)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="MGX <mgx@localhost>")
+#: Under which people reach the pages from their mail.
+MGX_URL: str = env.str("MGX_URL", default="http://127.0.0.1:8000").rstrip("/")
 
 # --- API ----------------------------------------------------------------------------------
 
@@ -303,10 +307,13 @@ STEP_EXPLAINERS = {
 #: (``workflows/streams.py``).
 STREAM_READERS = {
     "webhooks": "workflows.webhooks.reading.EndpointReader",
+    "callbacks": "approvals.notifications.callbacks.CallbackReader",
+    "notifications": "approvals.notifications.recipients.NotificationReader",
 }
 #: What is sent → rows that are due, and how they are sent (``workflows/relay.py``).
 OUTBOXES = {
     "webhooks": "workflows.webhooks.sending.WebhookOutbox",
+    "mail": "approvals.notifications.sending.MailOutbox",
 }
 
 #: Seconds without a heartbeat after which a driver's executions go to another one.
@@ -356,7 +363,10 @@ LOGGING = {
         "text": {"()": "workflows.logs.TextFormatter"},
         "json": {"()": "workflows.logs.JsonFormatter"},
     },
-    "filters": {"step": {"()": "workflows.logs.StepContextFilter"}},
+    "filters": {
+        "step": {"()": "workflows.logs.StepContextFilter"},
+        "links": {"()": "approvals.logs.HideLinks"},
+    },
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
@@ -367,6 +377,8 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "django-q": {"level": "WARNING"},
+        "django.request": {"filters": ["links"]},
+        "django.security.csrf": {"filters": ["links"]},
         # It tells of every request with the whole address, which may hold a secret.
         "httpx": {"level": "WARNING"},
         "uvicorn.access": {"level": "WARNING"},

@@ -21,6 +21,7 @@ from approvals.sign_in import must_sign_in, require_recent_sign_in, sign_in_agai
 from approvals.tally import tally
 from workflows.clock import database_now
 from workflows.errors import InvalidInput, MgxError, NotPermitted, NotVisible
+from workflows.models import User
 from workflows.pages import PageRequest, answer, enter_workspace, page
 
 REGIONS: Final = {
@@ -87,7 +88,14 @@ def find_approval(request: PageRequest, approval_id: UUID) -> WorkflowStepApprov
 
     Raises Http404.
     """
-    found = WorkflowStepApproval.objects.visible_to(request.user).filter(pk=approval_id)
+    approval = load_approval(request.user, approval_id)
+    enter_workspace(request, approval.workspace_id)
+    return approval
+
+
+def load_approval(user: User, approval_id: UUID) -> WorkflowStepApproval:
+    """Return a request that ``user`` sees, with what its page says of it. Raises Http404."""
+    found = WorkflowStepApproval.objects.visible_to(user).filter(pk=approval_id)
     approval: WorkflowStepApproval | None = (
         found.select_related(
             "step_execution",
@@ -103,7 +111,6 @@ def find_approval(request: PageRequest, approval_id: UUID) -> WorkflowStepApprov
     )
     if approval is None:
         raise Http404
-    enter_workspace(request, approval.workspace_id)
     return approval
 
 
@@ -124,7 +131,7 @@ def _decide(request: PageRequest, approval: WorkflowStepApproval) -> HttpRespons
             field, words = explain(refusal, approval, form.outcome)
             form.errors |= field_errors(getattr(refusal, "problems", ())) or {field: words}
         return show_request(request, approval, form, status=refusal_status(refusal))
-    messages.success(request, _say_recorded(result, form.outcome))
+    messages.success(request, say_recorded(result, form.outcome))
     return redirect("request", result.approval.pk)
 
 
@@ -152,7 +159,8 @@ def _decided(
     return decide(decision, user=request.user, door=Door.PAGE)
 
 
-def _say_recorded(result: DecisionResult, outcome: str) -> str:
+def say_recorded(result: DecisionResult, outcome: str) -> str:
+    """Say in words to the person what has become of their decision."""
     title = result.approval.title
     if result.repeated:
         return f"{_RECORDED[outcome]} “{title}”. Nothing changed: you had decided this before."

@@ -145,18 +145,25 @@ def rotate_secret(
 def rotate_signing_secret(
     workspace: Workspace, *, user: User, overlap_seconds: int = OVERLAP_SECONDS
 ) -> SigningSecret:
-    """Make, or make anew, the secret by which a workspace signs calls to a ``callback_url``.
+    """Give a workspace a new secret for calls to a ``callback_url``.
 
     Raises NotVisible and NotPermitted.
     """
     require_role(user, workspace.pk, Role.ADMIN)
     with transaction.atomic():
-        secret, is_new = SigningSecret.objects.select_for_update().get_or_create(
-            workspace=workspace, defaults={"secret": new_secret(), "created_at": database_now()}
-        )
-        if not is_new:
-            _rotate(secret, overlap_seconds)
-            secret.save()
+        signing_secret(workspace.pk)
+        secret: SigningSecret = SigningSecret.objects.select_for_update().get(workspace=workspace)
+        _rotate(secret, overlap_seconds)
+        secret.save()
+    return secret
+
+
+def signing_secret(workspace_id: UUID) -> SigningSecret:
+    """Return the secret by which a workspace signs calls to a ``callback_url``; one is made if
+    there is none, which nobody knows until an admin asks for a new one."""
+    secret, _ = SigningSecret.objects.get_or_create(
+        workspace_id=workspace_id, defaults={"secret": new_secret(), "created_at": database_now()}
+    )
     return secret
 
 

@@ -14,7 +14,7 @@ from django.db.models import Min
 
 from workflows.events import event_document
 from workflows.models import Event, SigningSecret, WebhookDelivery, WebhookEndpoint
-from workflows.services.webhooks import disable_endpoint
+from workflows.services.webhooks import disable_endpoint, signing_secret
 from workflows.webhooks.calls import Answer, Call, post
 
 #: Seconds before each further attempt: about a day in all, then the delivery has failed.
@@ -94,16 +94,19 @@ def _with_calls(rows: Iterable[WebhookDelivery], now: datetime) -> list[Taken]:
     rows = list(rows)
     events = _events(rows)
     endpoints = WebhookEndpoint.objects.in_bulk({row.endpoint_id for row in rows})
-    own = SigningSecret.objects.in_bulk({row.workspace_id for row in rows if not row.endpoint_id})
+    own = {
+        workspace_id: signing_secret(workspace_id)
+        for workspace_id in {row.workspace_id for row in rows if not row.endpoint_id}
+    }
     found = []
     for row in rows:
         call, why = None, ""
-        signer = endpoints.get(row.endpoint_id) or own.get(row.workspace_id)
+        signer = endpoints.get(row.endpoint_id) if row.endpoint_id else own[row.workspace_id]
         event = events.get((row.workspace_id, row.event_seq))
-        if isinstance(signer, WebhookEndpoint) and not signer.is_active and row.event_seq:
+        if signer is None:
+            why = "The endpoint was deleted"
+        elif isinstance(signer, WebhookEndpoint) and not signer.is_active and row.event_seq:
             why = "The endpoint is disabled"
-        elif signer is None:
-            why = "The workspace has no signing secret"
         elif row.event_seq and event is None:
             why = "The event is not kept any more"
         else:

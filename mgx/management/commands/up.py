@@ -37,6 +37,7 @@ class Command(BaseCommand):
         connection.close()
         path = [str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")]
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+        os.environ.setdefault("MGX_URL", f"http://{options['host']}:{options['port']}")
         command = [
             *(sys.executable, "-m", "mgx.supervisor"),
             *("--host", options["host"], "--port", str(options["port"])),

@@ -1,0 +1,144 @@
+"""The page that a person's link opens, without signing in. Only posting its form decides."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from approvals.models import ApprovalLink, Risk, WorkflowStepApproval
+from approvals.notifications.links import decide_by_link, open_link
+from approvals.pages.form import DecisionForm, ResponseForm, field_errors, read_form
+from approvals.pages.refusals import explain
+from approvals.pages.request import RequestPage, read_revision
+from approvals.services.decisions import Decision, DecisionResult
+from approvals.views.request import load_approval, refusal_status, say_recorded
+from workflows.clock import database_now
+from workflows.errors import Conflict, InvalidInput, MgxError, NotPermitted
+from workflows.models import Membership, Role
+from workflows.pages import Reader
+
+#: Nobody keeps these pages, finds them, or learns their address from where they lead.
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "same-origin",
+    "X-Robots-Tag": "noindex, nofollow",
+}
+_SPENT = ("used_link", "expired_link")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def approval_link(request: HttpRequest, token: str) -> HttpResponse:
+    """One request, for the person whose link this is, and the form that decides it."""
+    try:
+        link = open_link(token)
+        approval = load_approval(link.user, link.approval_id)
+        if request.method != "POST":
+            return _show(request, token, link, approval, DecisionForm("", ""))
+        return _decide(request, token, link, approval)
+    except (Conflict, NotPermitted) as refusal:
+        return _refuse(request, refusal)
+
+
+def _decide(
+    request: HttpRequest, token: str, link: ApprovalLink, approval: WorkflowStepApproval
+) -> HttpResponse:
+    form = read_form(request.POST.dict())
+    try:
+        result = _decided(request, link, approval, form)
+    except MgxError as refusal:
+        if refusal.code in _SPENT:
+            raise
+        approval = load_approval(link.user, approval.pk)
+        if not form.errors:
+            field, words = explain(refusal, approval, form.outcome)
+            form.errors |= field_errors(getattr(refusal, "problems", ())) or {field: words}
+        return _show(request, token, link, approval, form, status=refusal_status(refusal))
+    context = {"said": say_recorded(result, form.outcome), "page": _page(result.approval.pk)}
+    return _answer(request, "approvals/link_done.html", context)
+
+
+def _decided(
+    request: HttpRequest, link: ApprovalLink, approval: WorkflowStepApproval, form: DecisionForm
+) -> DecisionResult:
+    """Take what the form says; what it cannot read is written into the form."""
+    if approval.risk == Risk.HIGH:
+        raise NotPermitted("This is of high risk: sign in to decide.", code="sign_in_required")
+    data = None
+    if form.outcome == "approved":
+        data, form.errors = ResponseForm(approval, form).read()
+        if form.errors:
+            raise InvalidInput("Some fields are not filled in as they should be.")
+    decision = Decision(
+        approval_id=approval.pk,
+        outcome=form.outcome,
+        feedback=form.feedback.strip().replace("\r\n", "\n"),
+        response_data=data,
+        digest=request.POST.get("digest", ""),
+        revision=read_revision(request.POST.get("revision", "")),
+    )
+    return decide_by_link(link, decision)
+
+
+def _show(
+    request: HttpRequest,
+    token: str,
+    link: ApprovalLink,
+    approval: WorkflowStepApproval,
+    form: DecisionForm,
+    status: int = 200,
+) -> HttpResponse:
+    reader = _reader(link)
+    shown = RequestPage(approval, reader, database_now(), form, asked=request.GET.dict())
+    context: dict[str, Any] = {
+        "shown": shown,
+        "approval": approval,
+        "person": link.user,
+        "workspace": reader.workspace,
+        "decide_at": reverse("approval_link", args=[token]),
+        "is_for_signed_in": approval.risk == Risk.HIGH,
+        "page": _page(approval.pk),
+    }
+    return _answer(request, "approvals/link.html", context, status)
+
+
+def _reader(link: ApprovalLink) -> Reader:
+    membership = (
+        Membership.objects.filter(user=link.user_id, workspace=link.approval.workspace_id)
+        .select_related("workspace")
+        .first()
+    )
+    if membership is None:
+        raise Http404
+    return Reader(
+        user=link.user,
+        workspace=membership.workspace,
+        role=Role(membership.role),
+        live_cursor=0,
+        memberships=(membership,),
+    )
+
+
+def _refuse(request: HttpRequest, refusal: MgxError) -> HttpResponse:
+    status = HTTPStatus.GONE if refusal.code in _SPENT else HTTPStatus.FORBIDDEN
+    approval_id = refusal.facts.get("approval_id")
+    context = {"why": refusal.message, "page": _page(approval_id) if approval_id else "/"}
+    return _answer(request, "approvals/link_refused.html", context, status)
+
+
+def _answer(
+    request: HttpRequest, template: str, context: dict[str, Any], status: int = 200
+) -> HttpResponse:
+    response = render(request, template, context, status=status)
+    for name, value in _HEADERS.items():
+        response.headers[name] = value
+    return response
+
+
+def _page(approval_id: Any) -> str:
+    """Return the address of the request's own page, which asks for the sign-in."""
+    return reverse("request", args=[approval_id])
