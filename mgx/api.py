@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents import api as agents
-from approvals.api import decisions, notifications, questions, standing
+from approvals.api import decisions, files, notifications, questions, standing
 from approvals.api import views as approvals
 from workflows.api import (
     accounts,
@@ -112,6 +112,9 @@ urlpatterns: list[URLPattern] = [
     path("approvals/<uuid:id>/cancel/", approvals.Cancellation.as_view()),
     path("approvals/<uuid:id>/wait/", approvals.Wait.as_view()),
     path("approvals/<uuid:id>/comments/", approvals.Comments.as_view()),
+    path("approvals/<uuid:id>/files/", files.Files.as_view()),
+    path("approvals/<uuid:id>/files/reviews/", files.FileReviews.as_view()),
+    path("approvals/<uuid:id>/files/comments/", files.FileComments.as_view()),
     path("approvals/<uuid:id>/delegate/", standing.Handing.as_view()),
     path("approvals/<uuid:id>/questions/", questions.Questions.as_view()),
     path("questions/<uuid:id>/answer/", questions.Answer.as_view()),
