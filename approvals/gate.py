@@ -10,12 +10,11 @@ from approvals.models import ApprovalStatus, WorkflowStepApproval
 from approvals.services.grants import look_for_grants
 from approvals.services.records import decision_events
 from approvals.services.requests import Request, open_requests, required_event, withdraw
-from workflows.bulk import as_uuid, select
+from workflows.bulk import as_moment, as_uuid, select
 from workflows.core.approval import ON_TIMEOUT, Approval
 from workflows.core.canonical import MAX_BYTES, MAX_DEPTH, dumps_canonical
 from workflows.core.ids import step_execution_id
 from workflows.core.outcomes import Completed, Failed, Outcome, Revise
-from workflows.core.states import StepStatus
 from workflows.core.steps import ApprovalStep
 from workflows.events import SYSTEM, EventDraft
 from workflows.handlers import Opening, StepContext
@@ -53,11 +52,11 @@ class _Decided(NamedTuple):
 
 
 class _Before(NamedTuple):
-    """The request before the one that a step opens now; ``step_status`` is that of its own."""
+    """The request before the one that a step opens now, and when its work had been sent back."""
 
     id: UUID
     revision_count: int
-    step_status: str
+    revised_at: datetime | None
 
 
 class ApprovalGate:
@@ -122,7 +121,7 @@ def _requests_before(contexts: Sequence[StepContext]) -> dict[UUID, _Before]:
     if not steps:
         return {}
     rows = select(
-        "SELECT a.step_execution_id, a.id, a.revision_count, s.status"
+        "SELECT a.step_execution_id, a.id, a.revision_count, s.revised_at"
         " FROM workflow_step_approvals a"
         " JOIN workflows_workflowstepexecution s ON s.id = a.step_execution_id"
         " WHERE a.step_execution_id = ANY(%s) ORDER BY s.revision, a.requested_at, a.id",
@@ -130,8 +129,8 @@ def _requests_before(contexts: Sequence[StepContext]) -> dict[UUID, _Before]:
     )
     # The last of a step's is the latest.
     return {
-        steps[as_uuid(step_id)]: _Before(as_uuid(request_id), revision_count, step_status)
-        for step_id, request_id, revision_count, step_status in rows
+        steps[as_uuid(step_id)]: _Before(as_uuid(request_id), count, as_moment(revised_at))
+        for step_id, request_id, count, revised_at in rows
     }
 
 
@@ -155,14 +154,16 @@ def _request(opening: Opening, before: _Before | None) -> Request:
         requested_by_id=context.started_by_id,
         execution_id=context.execution_id,
         step_execution_id=context.step_execution_id,
-        revision_count=before.revision_count + _is_new_work(before) if before else 0,
+        revision_count=_revision_count(context, before),
         parent_approval_id=before.id if before else None,
     )
 
 
-def _is_new_work(before: _Before) -> bool:
-    """Tell whether the work was done anew since, or the gate alone, which failed, tried again."""
-    return before.step_status == StepStatus.COMPLETED
+def _revision_count(context: StepContext, before: _Before | None) -> int:
+    """Return how often the work was done anew; a gate that failed may be retried without that."""
+    if before is None:
+        return 0
+    return before.revision_count + (context.revised_at != before.revised_at)
 
 
 def _rules(approval: Approval, revises: str) -> dict[str, Any]:

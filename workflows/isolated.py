@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+from datetime import datetime
 from typing import Any, BinaryIO
 from uuid import UUID
 
@@ -70,6 +71,8 @@ def _context(given: dict[str, Any]) -> Any:
 
     for key in ("step_execution_id", "execution_id", "workflow_id", "workspace_id", "project_id"):
         given[key] = given[key] and UUID(given[key])
+    if given["revised_at"]:
+        given["revised_at"] = datetime.fromisoformat(given["revised_at"])
     given["step"] = TaskStep.model_validate(given["step"])
     return StepContext(**given)
 

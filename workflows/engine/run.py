@@ -278,6 +278,7 @@ class Run:
             revision=record.revision,
             inputs=inputs,
             depth=self.depth,
+            revised_at=record.revised_at,
             feedback=record.feedback,
             previous=record.previous,
         )

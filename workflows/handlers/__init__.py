@@ -27,7 +27,8 @@ class StepContext:
     act twice. ``inputs`` are resolved. ``prepared`` is what the handler's own ``prepare``
     returned for it. ``name`` is the step's in this run: ``check[3]`` in round 3 of a block.
     ``depth``: how many runs are above this one, if it is a sub-workflow's. Of work that was sent
-    back, ``feedback`` says what should change, and ``previous`` is the step's own output before.
+    back at ``revised_at``, ``feedback`` says what should change, and ``previous`` is the step's own
+    output before.
     """
 
     step_execution_id: UUID
@@ -44,6 +45,7 @@ class StepContext:
     revision: int
     inputs: dict[str, Any]
     depth: int = 0
+    revised_at: datetime | None = None
     feedback: str = ""
     previous: Any = None
     prepared: Any = None

@@ -264,7 +264,7 @@ def test_a_gate_that_asks_about_the_old_work_asks_again(scene: Scene, hand: Driv
     made(hand, "plan", {"n": 2})
     again = list(pending.all())
     assert [r.approval_data for r in again] == [{"plan": {"n": 2}}] * 2
-    assert [r.parent_approval_id for r in again] == [a.id, b.id]
+    assert [(r.parent_approval_id, r.revision) for r in again] == [(a.id, 2), (b.id, 2)]
     assert steps(execution)["b"] == "cancelled, waiting"
 
 

@@ -20,6 +20,7 @@ COMES_TO = {
     "agent": "completed",
     "asked": "completed",
     "refused": "failed",
+    "revised": "completed",
     "auto": "completed",
     "expiring": "timeout",
     "true": "completed",
@@ -27,6 +28,8 @@ COMES_TO = {
 }
 #: Seconds that a gate waits for itself.
 PATIENCE = 60
+#: How often what a gate named so shows is sent back, if something can be done anew.
+SENT_BACK = 2
 _RULES = ("all_success", "all_success", "all_success", "all_done", "always", "one_success")
 
 
@@ -51,7 +54,7 @@ def kind_of(name: str) -> str:
 
 def draw_model(draw: random.Random) -> Model:
     """Return a workflow of three to seven steps, some of which are blocks of two or three."""
-    steps = _draw_steps(draw, [*COMES_TO, "steady", "flaky", "block"], range(7))
+    steps = _draw_steps(draw, [*COMES_TO, "steady", "flaky", "revised", "block"], range(7))
     return Model(steps, _statuses(steps))
 
 
@@ -79,6 +82,8 @@ def _step(name: str, before: list[str], draw: random.Random) -> dict[str, Any]:
             return agent(name, after=before, config=retry)
         case "asked" | "refused":
             return gate(name, after=before)
+        case "revised":
+            return gate(name, after=before, revise=draw.choice([None, *before]))
         case "auto":
             return gate(name, after=before, auto_approve_after_seconds=PATIENCE)
         case "expiring":

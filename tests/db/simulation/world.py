@@ -21,10 +21,11 @@ from tests.db.engine.by_hand import DriverByHand, result_of
 from tests.db.engine.conftest import ask
 from tests.db.engine.scenes import Scene
 from tests.db.simulation.clock import Clock
-from tests.db.simulation.model import PATIENCE, Model, draw_model, kind_of
+from tests.db.simulation.model import PATIENCE, SENT_BACK, Model, draw_model, kind_of
 from tests.invariants import assert_invariants
 from workflows.bulk import select
 from workflows.core.outcomes import Completed, Failed, Outcome
+from workflows.core.revisions import rows_of_today
 from workflows.engine import leases, timers
 from workflows.engine.holdings import AfterCommit
 from workflows.engine.inputs import dump_json
@@ -78,8 +79,8 @@ class Simulation:
         self.cancelled: set[UUID] = set()
         self.paused: set[UUID] = set()
         self.calls: dict[tuple[UUID, str], list[int]] = {}
-        self.tokens: dict[str, tuple[UUID, str, int]] = {}
-        self.begun: set[tuple[UUID, str, int]] = set()
+        self.tokens: dict[str, tuple[UUID, int]] = {}
+        self.begun: set[tuple[UUID, int]] = set()
         self.handed_back: set[UUID] = set()
         #: Until when nobody was awake, each time.
         self.unwatched: list[datetime] = []
@@ -225,7 +226,7 @@ class Simulation:
             assert context.execution_id not in self.cancelled, f"{step} began after a cancellation"
             assert context.execution_id not in self.paused, f"{step} began during a pause"
             assert rows[context.step_execution_id].completed_at is None, f"{step} began again"
-            attempt = (*step, context.attempt)
+            attempt = (context.step_execution_id, context.attempt)
             may_begin_again = context.step_execution_id in self.handed_back
             assert attempt not in self.begun or may_begin_again, f"{attempt} began twice"
             self.begun.add(attempt)
@@ -241,7 +242,7 @@ class Simulation:
             case "flaky" if len(calls) <= 2:
                 return Failed("error", "not yet")
         token = f"call {len(self.tokens)}"
-        self.tokens[token] = (context.execution_id, context.step.name, context.attempt)
+        self.tokens[token] = (context.step_execution_id, context.attempt)
         return Completed({"token": token}, dump_json({"token": token}))
 
     # --- what people and time do ----------------------------------------------------------
@@ -249,17 +250,15 @@ class Simulation:
     def decide(self) -> None:
         """Let the approver decide, perhaps on what is decided already."""
         gates = WorkflowStepApproval.objects.order_by("id")
+        columns = ("id", "status", "step_execution__name", "revision_count", "approval_metadata")
         requests = [
-            (request_id, status, kind_of(step))
-            for request_id, status, step in gates.values_list(
-                "id", "status", "step_execution__name"
-            )
-            if kind_of(step) in ("asked", "refused")
+            (request_id, status, _answer(kind_of(step), count, rules))
+            for request_id, status, step, count, rules in gates.values_list(*columns)
+            if kind_of(step) in ("asked", "refused", "revised")
         ]
         if not requests:
             return
-        request_id, status, kind = self.draw.choice(requests)
-        outcome, why = ("rejected", "No") if kind == "refused" else ("approved", "")
+        request_id, status, (outcome, why) = self.draw.choice(requests)
         user = self.scene.users["approver"]
         try:
             decided = decide(Decision(request_id, outcome, why), user=user, door=Door.API)
@@ -321,21 +320,38 @@ class Simulation:
 
     def _check(self) -> None:
         rows: dict[UUID, dict[str, WorkflowStepExecution]] = {}
-        for row in WorkflowStepExecution.objects.all():
+        for row in WorkflowStepExecution.objects.order_by("revision"):
             rows.setdefault(row.execution_id, {})[row.name] = row
+        rows = {execution: rows_of_today(latest) for execution, latest in rows.items()}
         for run in WorkflowExecution.objects.all():
             model = self.models[run.id]
             if run.id in self.cancelled:
                 assert run.status == "cancelled"
             else:
                 steps = {name: row.status for name, row in rows[run.id].items()}
-                assert steps == model.statuses, f"{model.steps}"
+                assert steps == model.statuses, f"{steps} {model.statuses} {model.steps}"
                 assert run.status == model.run_status
             for row in rows.get(run.id, {}).values():
                 self._check_output(row)
+        self._check_revisions()
         self._check_timers()
         self._check_pauses()
         assert_invariants(ask)
+
+    def _check_revisions(self) -> None:
+        """What was sent back was done anew with what was said, and nothing else was."""
+        sent_back = WorkflowStepApproval.objects.filter(status="request_changes")
+        for request in sent_back.select_related("step_execution"):
+            gate = request.step_execution
+            if gate.execution_id in self.cancelled:
+                continue
+            later = WorkflowStepExecution.objects.get(
+                execution_id=gate.execution_id, name=gate.name, revision=gate.revision + 1
+            )
+            assert request.feedback in later.feedback.split("\n\n")
+            assert later.revised_at >= request.responded_at
+        anew = WorkflowStepExecution.objects.exclude(revision=1)
+        assert not anew.filter(revised_at=None).exists()
 
     def _check_timers(self) -> None:
         """What nobody decided ended on time, or as soon as a driver was awake again."""
@@ -362,7 +378,14 @@ class Simulation:
         """The result that counts is the one of the attempt that was the last."""
         token = (row.output_data or {}).get("token")
         if token:
-            assert self.tokens[token] == (row.execution_id, row.name, row.attempts)
+            assert self.tokens[token] == (row.id, row.attempts)
+
+
+def _answer(kind: str, revision_count: int, rules: dict[str, Any]) -> tuple[str, str]:
+    """Return what the approver says to a request: always the same to the same."""
+    if kind == "revised" and revision_count < SENT_BACK and "revise" in rules:
+        return "request_changes", f"Not like {revision_count}"
+    return ("rejected", "No") if kind == "refused" else ("approved", "")
 
 
 def _rows(ids: list[UUID]) -> dict[UUID, WorkflowStepExecution]:
