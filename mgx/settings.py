@@ -108,7 +108,7 @@ else:
     # has its values written out, and is hardly ever the same twice.
     DATABASES["default"]["OPTIONS"] = {
         "prepare_threshold": sys.maxsize,
-        "options": "-c plan_cache_mode=force_generic_plan",
+        "options": "-c plan_cache_mode=force_generic_plan -c jit=off",
         **DATABASES["default"].get("OPTIONS", {}),
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
