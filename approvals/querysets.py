@@ -38,9 +38,12 @@ class ApprovalQuerySet(InWorkspaceQuerySet):
 
     def decidable_by(self, user: Reader) -> Self:
         """Pending requests that ``user`` may decide now (``approvals/rights.py``)."""
+        from approvals.candidates import may_wait_for
         from approvals.rights import may_decide
 
-        return self.pending().filter(may_decide(user)) if user.pk else self.none()
+        if not user.pk:
+            return self.none()
+        return self.pending().filter(may_wait_for(user.pk), may_decide(user))
 
     def family_of(self, approval_id: UUID) -> Self:
         """A request with those that it revises and those that revise it, the earliest first."""

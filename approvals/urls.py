@@ -2,12 +2,15 @@
 
 from django.urls import path
 
-from approvals.views import conversation, inbox, link, notifications, request, standing
+from approvals.views import conversation, history, inbox, link, notifications, request, standing
 
 urlpatterns = [
     path("", inbox.inbox, name="home"),
     path("approvals/", inbox.inbox, name="inbox"),
     path("approvals/review/", inbox.review, name="review"),
+    path("approvals/history/", history.history, name="history"),
+    path("approvals/history.csv", history.export_history, {"kind": "csv"}, name="history_csv"),
+    path("approvals/history.json", history.export_history, {"kind": "json"}, name="history_json"),
     path("approvals/link/<str:token>/", link.approval_link, name="approval_link"),
     path("approvals/standing/", standing.standing, name="standing"),
     path("approvals/standing/absences/", standing.add_absence, name="add_absence"),

@@ -33,7 +33,7 @@ def explain(
     pending = pending.annotate(can_decide=may_decide(user)).defer("approval_data", "description")
     return {
         approval.step_execution_id: _reason(by_id[approval.step_execution_id], approval, user)
-        for approval in pending.prefetch_related("approvers__user", "approvers__group")
+        for approval in pending.prefetch_related("approvers__user", "approvers__group", "decisions")
     }
 
 

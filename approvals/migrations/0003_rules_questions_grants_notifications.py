@@ -443,4 +443,12 @@ class Migration(migrations.Migration):
             model_name='workflowstepapproval',
             index=models.Index(condition=models.Q(('parent_approval__isnull', False)), fields=['parent_approval'], name='approval_revisions'),
         ),
+        migrations.RemoveIndex(
+            model_name='workflowstepapproval',
+            name='approval_pending',
+        ),
+        migrations.AddIndex(
+            model_name='workflowstepapproval',
+            index=models.Index(condition=models.Q(('status', 'pending')), fields=['workspace', 'expires_at', 'id'], name='approval_pending'),
+        ),
     ]

@@ -119,7 +119,7 @@ class WorkflowStepApproval(models.Model):
         # among the few that are pending.
         indexes = [
             models.Index(
-                fields=["workspace", "expires_at"],
+                fields=["workspace", "expires_at", "id"],
                 name="approval_pending",
                 condition=Q(status="pending"),
             ),

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from approvals.models import ApprovalApprover, ApprovalDecision, Delegation, WorkflowStepApproval
 from approvals.pages.conversation import say_door
-from approvals.tally import Tally, rule_of
+from approvals.tally import Tally, rule_of, tally
 from workflows.models import Membership, Role, User
 
 _NAMED_AT_MOST: Final = 3
@@ -68,16 +68,24 @@ def say_rule(approval: WorkflowStepApproval, reader: User) -> str:
     return _say_policy(rule.policy, known, reader)
 
 
-def say_needed(approval: WorkflowStepApproval, reader: User) -> str:
-    """Who is still needed, for one column of a list: `You or Tom Berger`."""
-    names = [_whom(each, reader) for each in approval.approvers.all()]
-    if not names:
+def say_needed(approval: WorkflowStepApproval, reader: User, count: Tally | None = None) -> str:
+    """Who is still needed, for one column of a list: `You or Tom Berger`.
+
+    `count` is what `tally` says of the request, if that is known already.
+    """
+    approvers = list(approval.approvers.all())
+    if not approvers:
         return "Nobody who is left" if approval.required_approvers else "Any approver"
-    names.sort(key=lambda name: name != "You")
+    word = "or"
+    if not rule_of(approval).is_one:
+        count = count or tally(approval)
+        approvers = [a for a in approvers if a.name in count.missing or a.is_escalation]
+        word = "and" if len(approvers) == count.needed - count.given else "or"
+    names = sorted((_whom(each, reader) for each in approvers), key=lambda name: name != "You")
     shown = names[:_NAMED_AT_MOST]
     if len(names) > len(shown):
-        return f"{', '.join(shown)} or {len(names) - len(shown)} more"
-    return " or ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
+        return f"{', '.join(shown)} {word} {len(names) - len(shown)} more"
+    return f" {word} ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
 
 
 def _voter(decision: ApprovalDecision, reader: User) -> Person:

@@ -12,9 +12,10 @@ from uuid import UUID
 from django.http import QueryDict
 
 from approvals.models import WorkflowStepApproval
-from approvals.pages.inbox import Inbox, Row
+from approvals.pages.inbox import Inbox
 from approvals.pages.refusals import explain
 from approvals.pages.request import read_ids, read_revision
+from approvals.pages.rows import Row
 from approvals.services.decisions import Decision, DecisionResult
 from workflows.errors import MgxError
 from workflows.pages import Reader

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from django.http import HttpResponse
+from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_safe
 
 from approvals.models import Door, Risk
-from approvals.pages.inbox import ASKED, DEADLINES, Inbox
+from approvals.pages.inbox import Inbox
 from approvals.pages.review import ReviewPage, read_review
+from approvals.pages.search import ASKED, DEADLINES
 from approvals.services.decisions import decide_many
 from approvals.views.request import OPENED
 from workflows.clock import database_now
@@ -25,10 +27,12 @@ INBOX_REGIONS: Final = {
 @require_safe
 @page
 def inbox(request: PageRequest) -> HttpResponse:
-    """What waits for the reader, for others, and what was decided."""
+    """What waits for the reader, and what waits for others."""
+    if request.GET.get("tab") == "decided":
+        return redirect("history")
     shown = Inbox(request.reader, request.GET.dict(), database_now())
-    context = {"place": "inbox", "shown": shown, "risks": Risk.choices}
-    context |= {"deadlines": DEADLINES, "ages": ASKED}
+    context = {"place": "inbox", "shown": shown, "waiting_count": shown.mine}
+    context |= {"risks": Risk.choices, "deadlines": DEADLINES, "ages": ASKED}
     return answer(request, "approvals/inbox.html", context, regions=INBOX_REGIONS)
 
 

@@ -20,7 +20,7 @@ def addresses(ask, add_step, block_run):
     return [
         "/",
         "/approvals/?tab=others",
-        "/approvals/?tab=decided",
+        "/approvals/history/",
         f"/approvals/{approval.pk}/",
         f"/approvals/{approval.pk}/?choice=rejected",
         f"/approvals/review/?id={approval.pk}&outcome=request_changes",

@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from django.utils.text import slugify
 
 from workflows.core.documents import dump_document
+from workflows.downloads import attachment
 from workflows.models import Workflow
 from workflows.services.definitions import draft_document
 
@@ -18,7 +19,7 @@ _TYPES = {"json": "application/json", "yaml": "application/yaml"}
 def export_draft(workflow: Workflow, format: str) -> HttpResponse:
     """Answer with the draft as a file; ``format``: ``yaml``, or else JSON."""
     kind: Literal["json", "yaml"] = "yaml" if format == "yaml" else "json"
-    return _attachment(_text(workflow, kind).encode(), _TYPES[kind], f"{_stem(workflow)}.{kind}")
+    return attachment(_text(workflow, kind).encode(), _TYPES[kind], f"{_stem(workflow)}.{kind}")
 
 
 def export_drafts(workflows: Iterable[Workflow]) -> HttpResponse:
@@ -29,7 +30,7 @@ def export_drafts(workflows: Iterable[Workflow]) -> HttpResponse:
             # Two names may have the same letters left; the id tells them apart.
             name = f"{workflow.workspace.slug}/{_stem(workflow)}-{workflow.pk}.json"
             archive.writestr(name, _text(workflow, "json"))
-    return _attachment(buffer.getvalue(), "application/zip", "workflows.zip")
+    return attachment(buffer.getvalue(), "application/zip", "workflows.zip")
 
 
 def _text(workflow: Workflow, format: Literal["json", "yaml"]) -> str:
@@ -38,10 +39,3 @@ def _text(workflow: Workflow, format: Literal["json", "yaml"]) -> str:
 
 def _stem(workflow: Workflow) -> str:
     return slugify(workflow.name) or "workflow"
-
-
-def _attachment(content: bytes, content_type: str, name: str) -> HttpResponse:
-    disposition = f'attachment; filename="{name}"'
-    return HttpResponse(
-        content, content_type=content_type, headers={"Content-Disposition": disposition}
-    )

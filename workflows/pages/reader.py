@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
 from workflows.models import Membership, Role, User, Workspace
@@ -59,8 +59,8 @@ class PageRequest(HttpRequest):
 
 
 def page(
-    view: Callable[Concatenate[PageRequest, P], HttpResponse],
-) -> Callable[..., HttpResponse]:
+    view: Callable[Concatenate[PageRequest, P], HttpResponseBase],
+) -> Callable[..., HttpResponseBase]:
     """Make a view a page of a workspace: sign-in first, and `request.reader` is who reads it.
 
     `?workspace=SLUG` changes the workspace, and the session remembers it. What the services refuse
@@ -69,7 +69,7 @@ def page(
 
     @login_required
     @wraps(view)
-    def wrapped(request: Any, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def wrapped(request: Any, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         memberships = _memberships(request.user)
         if not memberships:
             return render(request, "workflows/no_workspace.html")

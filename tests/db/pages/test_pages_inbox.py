@@ -8,8 +8,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from approvals.models import Door
+from approvals.models import Door, WorkflowStepApproval
+from approvals.pages import inbox
+from approvals.services import questions
 from approvals.services.decisions import Decision, decide
+from approvals.services.delegations import delegate
+from approvals.services.requests import Request, open_requests
 from tests.pages import html, row_titles
 from workflows.models import Event, EventStream, Membership, Project
 from workflows.services.definitions import create_workflow
@@ -45,19 +49,17 @@ class TestWhoSeesWhat:
         answer = client_for("editor").get("/approvals/?tab=others")
         assert row_titles(answer) == ["Only for the approver"]
 
-    def test_what_was_decided_is_on_its_tab_with_who_and_what(self, approver, ask, users):
+    def test_what_was_decided_has_its_own_page(self, approver, ask, users):
         approval = ask("Deploy it")
         decide(Decision(approval.pk, "rejected", "No."), user=users["approver"], door=Door.PAGE)
         assert row_titles(approver.get("/approvals/")) == []
         answer = approver.get("/approvals/?tab=decided")
-        assert row_titles(answer) == ["Deploy it"]
-        assert "Rejected" in html(answer)
-        assert groups(answer) == [("Today", "1")]
+        assert answer["Location"] == "/approvals/history/"
 
     def test_another_workspace_is_not_seen(self, client, ask, outsider):
         ask("Deploy it")
         client.force_login(outsider, "django.contrib.auth.backends.ModelBackend")
-        for tab in ("", "others", "decided"):
+        for tab in ("", "others"):
             assert row_titles(client.get("/approvals/", {"tab": tab})) == []
 
     def test_one_workspace_is_shown_at_a_time_and_remembered(
@@ -119,9 +121,9 @@ class TestRows:
             approver.get("/approvals/")
         for index in range(8):
             ask(f"Deploy more {index}", required_approvers=["user123", "editor"])
-        with CaptureQueriesContext(connection) as many:
+        with CaptureQueriesContext(connection) as more:
             assert len(row_titles(approver.get("/approvals/"))) == 10
-        assert len(many) == len(few)
+        assert len(more) == len(few) < 20
 
 
 class TestFilters:
@@ -179,15 +181,79 @@ class TestFilters:
         ask()
         assert approver.get("/approvals/", query).status_code == 200
 
-    def test_a_long_list_comes_in_pages(self, approver, users, workspace):
-        from approvals.services.requests import Request, open_requests
+    def test_words_are_looked_for_in_workflows_and_people_too(self, approver, ask, users):
+        users["operator"].first_name, users["operator"].last_name = "Tom", "Berger"
+        users["operator"].save()
+        ask("Asked by him", by="operator")
+        ask("Asked by another", by="editor")
 
-        requests = [Request(workspace_id=workspace.pk, title=f"R{i}") for i in range(51)]
-        open_requests(requests, timezone.now())
+        def found(**query):
+            return row_titles(approver.get("/approvals/", query))
+
+        assert found(q="tom") == found(q="Tom Berg") == ["Asked by him"]
+        assert found(q="editor") == ["Asked by another"]
+        assert found(q="DEPLOY") == ["Asked by him", "Asked by another"]
+        assert found(q="tom", tab="others") == []
+
+    def test_a_long_list_comes_in_pages(self, approver, workspace):
+        many(workspace, 51)
         first = approver.get("/approvals/")
         assert len(row_titles(first)) == 50
         assert 'rel="next"' in first.content.decode()
         assert len(row_titles(approver.get("/approvals/?page=2"))) == 1
+
+    @pytest.mark.parametrize("tab", ["", "others"])
+    def test_a_very_long_list_says_where_it_ends(
+        self, client_for, users, workspace, monkeypatch, tab
+    ):
+        monkeypatch.setattr(inbox, "LISTED_AT_MOST", 60)
+        names = ["editor"] if tab else []
+        many(workspace, 70, required_approvers=names)
+        client = client_for("approver")
+        page = html(client.get("/approvals/", {"tab": tab}))
+        assert '<span class="tab-count">60+</span>' in page
+        second = client.get("/approvals/", {"tab": tab, "page": 2})
+        assert "These are the 60 that expire first." in html(second)
+        assert 10 <= len(row_titles(second)) <= 11
+        assert row_titles(client.get("/approvals/", {"tab": tab, "q": "R69"})) == ["R69"]
+
+
+def many(workspace, count, **rules):
+    requests = [Request(workspace_id=workspace.pk, title=f"R{i}", **rules) for i in range(count)]
+    open_requests(requests, timezone.now())
+
+
+class TestMarks:
+    def test_how_many_have_approved_and_who_is_missing(self, approver, ask, users):
+        approval = ask(required_approvers=["user123", "editor"], rules={"min_approvals": "all"})
+        assert "0 of 2 approved" in html(approver.get("/approvals/"))
+        decide(Decision(approval.pk, "approved"), user=users["editor"], door=Door.PAGE)
+        page = html(approver.get("/approvals/"))
+        assert "1 of 2 approved" in page
+        assert '<span class="strong">You</span>' in page
+
+    def test_an_open_question_stops_the_clock(self, approver, ask, users):
+        approval = ask(auto_approve_after_seconds=600)
+        questions.ask(approval.pk, user=users["approver"], body="Why?")
+        page = html(approver.get("/approvals/"))
+        assert "Question open" in page
+        assert "clock stopped" in page
+        assert "approves itself" not in page
+
+    def test_more_people_were_asked(self, approver, ask):
+        approval = ask()
+        assert "Escalated" not in html(approver.get("/approvals/"))
+        WorkflowStepApproval.objects.filter(pk=approval.pk).update(escalated_at=timezone.now())
+        assert "Escalated" in html(approver.get("/approvals/"))
+
+    def test_in_whose_place_i_decide(self, client_for, approver, ask, users):
+        approval = ask("Deploy it", required_approvers=["user123"])
+        assert row_titles(client_for("editor").get("/approvals/")) == []
+        delegate(approval.pk, to="editor", user=users["approver"])
+        page = client_for("editor").get("/approvals/")
+        assert row_titles(page) == ["Deploy it"]
+        assert "For user123" in html(page)
+        assert "For user123" not in html(approver.get("/approvals/"))
 
 
 class TestLiveRegions:

@@ -19,7 +19,7 @@ def addresses(ask):
     return [
         "/",
         "/approvals/?tab=others",
-        "/approvals/?tab=decided",
+        "/approvals/history/",
         f"/approvals/{approval.pk}/",
         f"/approvals/review/?id={approval.pk}&outcome=approved",
         "/executions/",
