@@ -9,6 +9,7 @@ from uuid import UUID
 
 from workflows.core.ids import step_execution_id
 from workflows.core.names import name_in_definition
+from workflows.core.revisions import rows_of_today
 from workflows.core.states import TERMINAL_STEP_STATUSES, StepStatus
 from workflows.core.structure import nodes_of
 from workflows.models import WorkflowExecution, WorkflowStepExecution
@@ -40,20 +41,27 @@ def open_steps(execution: WorkflowExecution) -> list[OpenStep]:
     Blocks are left out: their steps stand for them.
     """
     definitions = {step["name"]: step for step in every_step(execution.version.definition)}
-    latest: dict[str, WorkflowStepExecution] = {}
+    known: dict[str, WorkflowStepExecution] = {}
     rows = WorkflowStepExecution.objects.filter(execution_id=execution.pk)
     for row in rows.defer("input_data", "output_data").order_by("revision"):
-        latest[row.name] = row
-    live = [row for row in latest.values() if row.completed_at is None]
+        known[row.name] = row
+    latest = rows_of_today(known)
+    ready = dict(_ready(execution.version.definition, latest, definitions))
+    live = [
+        row
+        for row in latest.values()
+        if row.completed_at is None and (row.status != StepStatus.PENDING or row.name in ready)
+    ]
     live.sort(key=lambda row: (row.started_at or execution.created_at, row.name))
     steps = [
         OpenStep(row.pk, row.name, definitions[name_in_definition(row.name, definitions)], row)
         for row in live
         if row.step_type not in BLOCKS
     ]
-    for name, definition in _ready(execution.version.definition, latest, definitions):
-        if definition["step_type"] not in BLOCKS:
-            step_id = step_execution_id(execution.pk, name, 1)
+    for name, definition in ready.items():
+        if name not in latest and definition["step_type"] not in BLOCKS:
+            revision = known[name].revision + 1 if name in known else 1
+            step_id = step_execution_id(execution.pk, name, revision)
             steps.append(OpenStep(step_id, name, definition, None))
     return steps
 
@@ -71,13 +79,16 @@ def every_step(definition: Document) -> Iterator[Document]:
 def _ready(
     definition: Document, latest: Rows, definitions: Mapping[str, Document]
 ) -> Iterator[tuple[str, Document]]:
-    """Yield the steps without a row all of whose predecessors have ended, by their rows' names."""
+    """Yield the steps that have not begun and all of whose predecessors have ended, by their
+    rows' names."""
     frames = _frames(latest, definitions)
     for node in nodes_of(definition["steps"]):
         for suffix in frames.get(node.block, ()):
             name = f"{node.name}{suffix}"
             needs = [latest.get(f"{needed}{suffix}") for needed in node.needs]
-            if name not in latest and all(r and r.status in TERMINAL_STEP_STATUSES for r in needs):
+            row = latest.get(name)
+            has_begun = row is not None and row.status != StepStatus.PENDING
+            if not has_begun and all(r and r.status in TERMINAL_STEP_STATUSES for r in needs):
                 yield name, definitions[node.name]
 
 
