@@ -24,6 +24,7 @@ def addresses(ask, add_step, block_run):
         f"/approvals/{approval.pk}/",
         f"/approvals/{approval.pk}/?choice=rejected",
         f"/approvals/review/?id={approval.pk}&outcome=request_changes",
+        "/approvals/standing/",
         "/executions/",
         f"/executions/{run.pk}/?step=generate_plan",
         f"/executions/{run.pk}/cancel/",
