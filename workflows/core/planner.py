@@ -61,6 +61,7 @@ class Progress:
 
     Attributes:
         statuses: the status of every step that has moved; the others are pending.
+        is_in_turn: they run one after the other, whatever their rules say.
         unfinished: how many steps have not ended.
         under_way: how many steps have begun and not ended.
         failures: the steps whose failure fails the run, in the order in which they ended.
@@ -75,14 +76,23 @@ class Progress:
         "graph",
         "is_fail_fast",
         "is_halted",
+        "is_in_turn",
         "statuses",
         "under_way",
         "unfinished",
     )
 
-    def __init__(self, graph: Graph, rules: Mapping[str, str], *, is_fail_fast: bool) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        rules: Mapping[str, str],
+        *,
+        is_fail_fast: bool,
+        is_in_turn: bool = False,
+    ) -> None:
         """Begin with every step pending. ``rules``: the trigger rules other than the default."""
         self.graph = graph
+        self.is_in_turn = is_in_turn
         self.is_fail_fast = is_fail_fast
         self.statuses: dict[str, StepStatus] = {}
         self.unfinished = len(graph)
@@ -125,7 +135,9 @@ class Progress:
 
     def anew(self) -> "Progress":
         """Return the progress of the same steps in which none of them has moved."""
-        progress = Progress(self.graph, self._rules, is_fail_fast=self.is_fail_fast)
+        progress = Progress(
+            self.graph, self._rules, is_fail_fast=self.is_fail_fast, is_in_turn=self.is_in_turn
+        )
         progress.is_halted = self.is_halted
         return progress
 
@@ -148,6 +160,8 @@ class Progress:
         tally = self._tally(name)
         verdict = _RULES[rule](tally)
         if verdict is True:
+            if self.is_in_turn and not tally.is_complete:
+                return None
             is_stopped = self.is_halted or (self.is_fail_fast and self.failures)
             if is_stopped and rule not in ACCEPT_FAILURES:
                 return Skip(name, SkipReason.UPSTREAM_FAILED)

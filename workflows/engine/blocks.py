@@ -152,7 +152,10 @@ def open_frame(run: Run, block: BlockState) -> Frame:
     block.opened += 1
     around = block.record.place
     outer = around.progress
-    progress = Progress(block.graph, run.plan.rules, is_fail_fast=outer.is_fail_fast)
+    is_in_turn = isinstance(block.step, SequentialStep)
+    progress = Progress(
+        block.graph, run.plan.rules, is_fail_fast=outer.is_fail_fast, is_in_turn=is_in_turn
+    )
     progress.is_halted = outer.is_halted
     frame = Frame(
         owner=block.record.name,
