@@ -7,14 +7,18 @@ the API refuses the session (``reauthentication_required``). Tokens are exempt: 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Final
+from uuid import UUID
 
 from django.contrib.auth import authenticate
 from django.contrib.auth.signals import user_logged_in
 from django.http import HttpRequest
 
-from approvals.models import Risk, WorkflowStepApproval
-from workflows.errors import NotPermitted
+from approvals.models import Door, Risk, WorkflowStepApproval
+from approvals.services.decisions import Decision, DecisionResult, decide_many
+from workflows.errors import MgxError, NotPermitted
+from workflows.models import User
 
 RECENT_SECONDS: Final = 15 * 60
 _KEY: Final = "signed_in_at"
@@ -37,10 +41,33 @@ def require_recent_sign_in(request: HttpRequest, approval: WorkflowStepApproval)
     """Raise NotPermitted ``reauthentication_required`` if the session is too old for it."""
     if must_sign_in(request, approval):
         raise NotPermitted(
-            "This is of high risk, and you signed in more than 15 minutes ago. Enter your password"
-            " again.",
+            "The risk is high, and you signed in more than 15 minutes ago. Enter your password on"
+            " the request’s own page.",
             code="reauthentication_required",
         )
+
+
+def decide_in_session(
+    request: HttpRequest, decisions: Sequence[Decision], *, door: Door
+) -> list[DecisionResult | MgxError]:
+    """Decide as ``decide_many`` does for the owner of the session, which may be too old for some.
+
+    Those are refused with ``reauthentication_required``.
+    """
+    user = request.user
+    assert isinstance(user, User)
+    risky = WorkflowStepApproval.objects.visible_to(user).filter(
+        pk__in=[decision.approval_id for decision in decisions], risk=Risk.HIGH
+    )
+    refused: dict[UUID, MgxError] = {}
+    for approval in risky.only("risk"):
+        try:
+            require_recent_sign_in(request, approval)
+        except NotPermitted as refusal:
+            refused[approval.pk] = refusal
+    admitted = [decision for decision in decisions if decision.approval_id not in refused]
+    taken = iter(decide_many(admitted, user=user, door=door))
+    return [refused.get(decision.approval_id) or next(taken) for decision in decisions]
 
 
 def sign_in_again(request: HttpRequest, password: str) -> None:

@@ -22,7 +22,8 @@ from approvals.models import (
     WorkflowStepApproval,
 )
 from approvals.rights import can_decide
-from approvals.services.decisions import Decision, decide, decide_many
+from approvals.services.decisions import Decision
+from approvals.sign_in import decide_in_session
 from workflows.admin.display import json_block, link_to, related_lists
 from workflows.admin.filters import BoundedPaginator, WorkspaceFilter
 from workflows.admin.scope import ScopedAdmin, signed_in
@@ -234,7 +235,10 @@ class WorkflowStepApprovalAdmin(ScopedAdmin):
     def _decide(self, request: HttpRequest, approval: Any, form: DecisionForm) -> bool:
         """Record a decision; False where the form has to be filled in better."""
         try:
-            result = decide(form.decision_on(approval.pk), user=signed_in(request), door=Door.ADMIN)
+            decision = form.decision_on(approval.pk)
+            (result,) = decide_in_session(request, [decision], door=Door.ADMIN)
+            if isinstance(result, MgxError):
+                raise result
         except InvalidInput as error:
             for problem in error.problems:
                 field = problem.path.removeprefix("/")
@@ -303,7 +307,7 @@ class WorkflowStepApprovalAdmin(ScopedAdmin):
             Decision(each.pk, outcome, feedback, digest=request.POST.get(f"digest-{each.pk}", ""))
             for each in approvals
         ]
-        results = decide_many(decisions, user=signed_in(request), door=Door.ADMIN)
+        results = decide_in_session(request, decisions, door=Door.ADMIN)
         for approval, result in zip(approvals, results, strict=True):
             if isinstance(result, MgxError):
                 self.tell_refusal(request, result, f"“{approval}”")

@@ -12,7 +12,7 @@ from approvals.models import Door, Risk
 from approvals.pages.inbox import Inbox
 from approvals.pages.review import ReviewPage, read_review
 from approvals.pages.search import ASKED, DEADLINES
-from approvals.services.decisions import decide_many
+from approvals.sign_in import decide_in_session
 from approvals.views.request import OPENED
 from workflows.clock import database_now
 from workflows.pages import PageRequest, answer, page
@@ -45,6 +45,6 @@ def review(request: PageRequest) -> HttpResponse:
     opened = request.session.get(OPENED, {})
     shown = ReviewPage(request.reader, asked, database_now(), opened)
     if is_decided and not shown.error:
-        shown.results = decide_many(asked.decisions(), user=request.user, door=Door.PAGE)
+        shown.results = decide_in_session(request, asked.decisions(), door=Door.PAGE)
     context = {"place": "inbox", "shown": shown}
     return answer(request, "approvals/review.html", context, status=400 if shown.error else 200)

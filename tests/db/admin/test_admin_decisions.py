@@ -145,3 +145,14 @@ def test_what_an_agent_wrote_is_text_in_a_frame(staff, request_of):
     assert "MGX has not checked any of it" in page
     for markup in ("<b>May", "<script>1", "<img src=y"):
         assert markup not in page
+
+
+def test_a_high_risk_is_not_decided_by_a_session_of_long_ago(staff, request_of):
+    client = staff("approver")
+    session = client.session
+    session["signed_in_at"] -= 16 * 60
+    session.save()
+    approval = request_of("May it?", risk="high")
+    page = say(client, approval, "approved")
+    assert "Enter your password on the request’s own page." in messages_on(page)[0]
+    assert not ApprovalDecision.objects.exists()

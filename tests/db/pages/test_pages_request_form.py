@@ -240,6 +240,16 @@ class TestHighRisk:
         late.post(url(first), sent(first) | {"password": "right-horse"})
         assert late.post(url(second), sent(second)).status_code == 302
 
+    def test_several_at_once_leave_it_out(self, late, ask):
+        risky, plain = ask(risk="high"), ask(risk="low")
+        form = {"outcome": "approved", "id": [risky.pk, plain.pk]}
+        form["seal"] = [f"{each.pk}:1:{each.digest}" for each in (risky, plain)]
+        words = text(late.post("/approvals/review/", form))
+        assert "Enter your password on the request’s own page." in words
+        risky.refresh_from_db()
+        plain.refresh_from_db()
+        assert (risky.status, plain.status) == ("pending", "approved")
+
     def test_a_lower_risk_asks_nothing(self, late, ask):
         approval = ask(risk="medium")
         assert late.post(url(approval), sent(approval)).status_code == 302
