@@ -181,7 +181,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='approvaldecision',
             name='retracts',
-            field=models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='retraction', to='approvals.approvaldecision'),
+            field=models.OneToOneField(null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='retraction', to='approvals.approvaldecision'),
         ),
         migrations.AddField(
             model_name='approvaldecision',
@@ -341,7 +341,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='approvaldecision',
             name='grant',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to='approvals.standinggrant'),
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='decisions', to='approvals.standinggrant'),
         ),
         migrations.AddConstraint(
             model_name='approvaldecision',

@@ -66,10 +66,10 @@ class ApprovalDecision(models.Model):
     )
     stands_for = models.JSONField(default=list, db_default=[])
     grant = models.ForeignKey(
-        StandingGrant, on_delete=models.PROTECT, null=True, related_name="decisions"
+        StandingGrant, on_delete=models.RESTRICT, null=True, related_name="decisions"
     )
     retracts = models.OneToOneField(
-        "self", on_delete=models.PROTECT, null=True, related_name="retraction"
+        "self", on_delete=models.RESTRICT, null=True, related_name="retraction"
     )
     comment = models.TextField(blank=True)
     response_data = models.JSONField(null=True)
