@@ -7,9 +7,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from django_q.models import Schedule
 
-from approvals.models import ApprovalDecision, WorkflowStepApproval
+from approvals.models import ApprovalDecision, Door, WorkflowStepApproval
+from approvals.services.grants import give_grant
+from approvals.services.retraction import retract
 from mgx.verify import CHECKS
 from tests.db.engine.conftest import ask
+from tests.db.engine.passing import fire
 from tests.db.engine.scenes import gate, task
 from workflows import housekeeping
 from workflows.clock import database_now
@@ -18,9 +21,12 @@ from workflows.models import (
     Event,
     EventStream,
     IdempotencyKey,
+    WebhookDelivery,
     WorkflowExecution,
     WorkflowStepExecution,
 )
+from workflows.services.definitions import delete_workflow
+from workflows.services.executions import cancel_execution
 from workflows.services.retention import prune
 
 pytestmark = pytest.mark.django_db
@@ -57,6 +63,27 @@ def test_an_old_run_goes_with_its_steps_requests_and_events(scene, hand) -> None
         assert not model.objects.exists(), model
     stream = EventStream.objects.get(workspace=scene.workspace)
     assert stream.pruned_seq == stream.last_seq == told
+
+
+def test_decisions_taken_back_and_given_ahead_go_with_their_run_and_workflow(scene, hand) -> None:
+    keep(scene, 30)
+    workflow = scene.workflow(gate(title="?", min_approvals=2))
+    approver, editor = scene.users["approver"], scene.users["editor"]
+    give_grant(workflow, user=approver, max_uses=9, expires_at=later(1))
+    for leave in (prune_later, lambda: delete_workflow(workflow, user=editor)):
+        run = scene.start(workflow)
+        hand.turn()
+        fire()
+        scene.decide(run, role="editor")
+        approval = WorkflowStepApproval.objects.get()
+        retract(approval.id, user=editor, door=Door.API)
+        cancel_execution(run.id, user=editor)
+        leave()
+        assert not ApprovalDecision.objects.exists()
+
+
+def prune_later() -> None:
+    assert prune(later(31)).executions == 1
 
 
 def test_a_live_run_is_kept_however_old(scene, hand) -> None:
@@ -143,6 +170,19 @@ def test_answers_to_posts_are_kept_a_week(scene) -> None:
     IdempotencyKey.objects.create(user=scene.users["operator"], key="k", request_digest="0" * 64)
     assert prune(later(6)).idempotency_keys == 0
     assert prune(later(8)).idempotency_keys == 1
+
+
+def test_the_record_of_a_call_is_kept_a_month_once_it_was_made(scene) -> None:
+    def call(**columns) -> None:
+        WebhookDelivery.objects.create(
+            workspace=scene.workspace, event_type="x", created_at=later(0), **columns
+        )
+
+    call(status="delivered")
+    call(due_at=later(0))
+    assert prune(later(29)).deliveries == 0
+    assert prune(later(31)).deliveries == 1
+    assert WebhookDelivery.objects.get().due_at
 
 
 def test_it_is_arranged_for_every_night_once(db: None) -> None:
