@@ -20,13 +20,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from approvals.models import WorkflowStepApproval
+from approvals.models import Notification, WorkflowStepApproval
 from workflows.clock import database_now
 from workflows.core.states import ExecutionStatus, StepStatus
 from workflows.models import (
     EngineDriver,
     EventStream,
     Timer,
+    WebhookDelivery,
+    WebhookEndpoint,
     WorkflowExecution,
     WorkflowStepExecution,
 )
@@ -65,7 +67,7 @@ def answer_metrics(request: HttpRequest) -> HttpResponse:
 
 
 class _Tables(Collector):
-    """What the tables say at one moment; about ten queries, none of which reads a whole history
+    """What the tables say at one moment; some fifteen queries, none of which reads a whole history
     but the count of executions."""
 
     def __init__(self, now: datetime) -> None:
@@ -87,6 +89,7 @@ class _Tables(Collector):
         )
         yield from self._approvals()
         yield from self._engine()
+        yield from self._sending()
         total = EventStream.objects.aggregate(total=Sum("last_seq"))["total"] or 0
         yield CounterMetricFamily("mgx_events", "Events written, of all workspaces", value=total)
 
@@ -122,6 +125,20 @@ class _Tables(Collector):
         found = overdue.aggregate(n=Count("pk"), oldest=Min("due_at"))
         yield _gauge("timers_overdue", "Timers that are due and have not fired", found["n"])
         yield self._age("timers_oldest_overdue_seconds", "How long the first of them is", found)
+
+    def _sending(self) -> Iterator[Metric]:
+        for name, what, rows in (
+            ("webhook_deliveries", "Calls of webhooks", WebhookDelivery.objects),
+            ("notifications", "Notifications by mail", Notification.objects),
+        ):
+            waiting = rows.filter(due_at__isnull=False)
+            found = waiting.aggregate(n=Count("pk"), oldest=Min("created_at"))
+            yield _gauge(f"{name}_pending", f"{what} that wait", found["n"])
+            yield self._age(f"{name}_oldest_age_seconds", "How long the first of them does", found)
+            failed = rows.filter(status="failed").count()
+            yield _gauge(f"{name}_failed", f"{what} that were given up, of those kept", failed)
+        disabled = WebhookEndpoint.objects.filter(is_active=False).count()
+        yield _gauge("webhooks_disabled", "Webhooks that are not called any more", disabled)
 
     def _age(self, name: str, words: str, found: dict[str, Any]) -> Metric:
         oldest = found["oldest"]

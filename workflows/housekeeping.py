@@ -22,10 +22,11 @@ def run(batch: int = BATCH) -> Pruned:
     forget_old_drivers()
     pruned = prune(database_now(), batch)
     logger.info(
-        "Deleted %d runs, %d events, %d idempotency keys",
+        "Deleted %d runs, %d events, %d idempotency keys, %d calls of webhooks",
         pruned.executions,
         pruned.events,
         pruned.idempotency_keys,
+        pruned.deliveries,
     )
     return pruned
 

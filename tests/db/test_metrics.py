@@ -17,6 +17,7 @@ from workflows.models import (
     EngineDriver,
     EventStream,
     Timer,
+    WebhookDelivery,
     WorkflowExecution,
     WorkflowStepExecution,
 )
@@ -42,6 +43,23 @@ def test_an_empty_installation_has_zeros() -> None:
     assert found["mgx_executions{running}"] == found["mgx_drivers_live"] == 0
     assert found["mgx_runnable_oldest_age_seconds"] == 0
     assert found["mgx_events_total"] == 0
+
+
+def test_it_tells_what_waits_to_be_sent_and_what_was_given_up(workspace: Any) -> None:
+    now = timezone.now()
+    for status, due_at in (("pending", now), ("failed", None), ("delivered", None)):
+        WebhookDelivery.objects.create(
+            workspace=workspace,
+            event_type="step_started",
+            status=status,
+            created_at=now - timedelta(seconds=60),
+            due_at=due_at,
+        )
+    found = scrape()
+    assert found["mgx_webhook_deliveries_pending"] == 1
+    assert found["mgx_webhook_deliveries_failed"] == 1
+    assert 60 <= found["mgx_webhook_deliveries_oldest_age_seconds"] < 120
+    assert found["mgx_notifications_pending"] == found["mgx_webhooks_disabled"] == 0
 
 
 def test_it_tells_what_the_tables_say(workflow: Any) -> None:

@@ -3,6 +3,6 @@
 Rows that the engine writes are read-only everywhere; verbs go through the services.
 """
 
-from workflows.admin import engine, executions, people, schedules, tenants, workflows
+from workflows.admin import engine, executions, people, schedules, tenants, webhooks, workflows
 
-__all__ = ["engine", "executions", "people", "schedules", "tenants", "workflows"]
+__all__ = ["engine", "executions", "people", "schedules", "tenants", "webhooks", "workflows"]

@@ -1,4 +1,4 @@
-"""What is kept for how long: old runs, their events and old idempotency keys are deleted.
+"""What is kept for how long: old runs, their events, idempotency keys and calls are deleted.
 
 A workspace says how long in its settings (`retention_days`); where it does not, it is
 `MGX_RETENTION_DAYS`. 0 is for ever. A run goes as a whole, with its steps, signals and requests.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
@@ -21,6 +21,7 @@ from workflows.models import (
     Event,
     EventStream,
     IdempotencyKey,
+    WebhookDelivery,
     WorkflowExecution,
     WorkflowStepExecution,
     Workspace,
@@ -29,6 +30,8 @@ from workflows.policies import RETENTION_DAYS
 
 #: How long an answer to a POST is repeated.
 KEYS_KEPT: Final = timedelta(days=7)
+#: How long the record of a webhook's call is kept, once it has arrived or was given up.
+DELIVERIES_KEPT: Final = timedelta(days=30)
 #: Rows that one transaction deletes, more or less: others wait for it to end.
 BATCH: Final = 2_000
 
@@ -40,6 +43,7 @@ class Pruned:
     executions: int = 0
     events: int = 0
     idempotency_keys: int = 0
+    deliveries: int = 0
 
 
 def prune(now: datetime, batch: int = BATCH) -> Pruned:
@@ -53,7 +57,10 @@ def prune(now: datetime, batch: int = BATCH) -> Pruned:
             before = now - timedelta(days=days)
             pruned.executions += sum(_prune_executions(workspace.pk, before, batch))
             pruned.events += sum(_prune_events(workspace.pk, before, batch))
-    pruned.idempotency_keys += sum(_prune_keys(now - KEYS_KEPT, batch))
+    keys = IdempotencyKey.objects.filter(created_at__lt=now - KEYS_KEPT)
+    pruned.idempotency_keys += sum(_prune_rows(keys, batch))
+    calls = WebhookDelivery.objects.filter(created_at__lt=now - DELIVERIES_KEPT, due_at=None)
+    pruned.deliveries += sum(_prune_rows(calls, batch))
     return pruned
 
 
@@ -124,11 +131,7 @@ def _prune_events(workspace_id: UUID, before: datetime, batch: int) -> Iterator[
         yield count
 
 
-def _prune_keys(before: datetime, batch: int) -> Iterator[int]:
-    while True:
-        old = IdempotencyKey.objects.filter(created_at__lt=before).order_by("created_at")
-        ids = list(old.values_list("id", flat=True)[:batch])
-        if not ids:
-            return
-        count, _ = IdempotencyKey.objects.filter(id__in=ids).delete()
+def _prune_rows(old: QuerySet[Any], batch: int) -> Iterator[int]:
+    while ids := list(old.order_by("created_at").values_list("id", flat=True)[:batch]):
+        count, _ = old.model._default_manager.filter(id__in=ids).delete()
         yield count

@@ -4,7 +4,7 @@ All of it is for admins of the workspace. A secret is returned by the verb that 
 nothing else.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -200,11 +200,26 @@ def replay(
         if not endpoint.is_active:
             raise Conflict("The webhook is disabled; switch it on first.", code="disabled")
         rows = _chosen(endpoint, delivery_ids)
-        return repeat(rows, database_now())
+        return _repeat(rows, database_now())
 
 
-def repeat(rows: Sequence[WebhookDelivery], now: datetime) -> list[WebhookDelivery]:
-    """Make deliveries anew, due at once; inside a transaction."""
+def replay_deliveries(rows: Iterable[WebhookDelivery], *, user: User) -> list[WebhookDelivery]:
+    """Send these deliveries again, whichever webhook or request they are of.
+
+    Raises NotVisible and NotPermitted, and Conflict ``disabled``.
+    """
+    found = list(rows)
+    for workspace_id in {row.workspace_id for row in found}:
+        require_role(user, workspace_id, Role.ADMIN)
+    off = WebhookEndpoint.objects.filter(id__in=[row.endpoint_id for row in found], is_active=False)
+    if off.exists():
+        raise Conflict("The webhook is disabled; switch it on first.", code="disabled")
+    with transaction.atomic():
+        return _repeat(found, database_now())
+
+
+def _repeat(rows: Sequence[WebhookDelivery], now: datetime) -> list[WebhookDelivery]:
+    """Make deliveries anew, due at once."""
     again = [
         WebhookDelivery(
             workspace_id=row.workspace_id,
