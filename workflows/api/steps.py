@@ -1,5 +1,6 @@
 """The steps of a run: those that have moved, and those that will."""
 
+import re
 from bisect import bisect_left
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -13,15 +14,19 @@ from rest_framework.utils.urls import replace_query_param
 from workflows.api.base import ApiView, caller, get_visible
 from workflows.api.pagination import PAGE, Cursor, bad_cursor, read_limit
 from workflows.core.ids import step_execution_id
+from workflows.core.names import name_in_definition
 from workflows.core.states import StepStatus
 from workflows.models import WorkflowExecution, WorkflowStepExecution
+from workflows.pages.graphs import every_step
 
 STATUSES = [status.value for status in StepStatus]
 _CURSOR = "steps"
+_NUMBER = re.compile(r"\[(\d+)\]")
 
 
 class StepExecutionSerializer(serializers.ModelSerializer[WorkflowStepExecution]):
-    """A step of a run, in one revision."""
+    """A step of a run, in one revision. One that was sent back has the `feedback`, and since when
+    it is done anew."""
 
     class Meta:
         model = WorkflowStepExecution
@@ -31,6 +36,8 @@ class StepExecutionSerializer(serializers.ModelSerializer[WorkflowStepExecution]
             "step_type",
             "status",
             "revision",
+            "feedback",
+            "revised_at",
             "attempts",
             "input_data",
             "output_data",
@@ -53,9 +60,10 @@ class StepPageSerializer(serializers.Serializer[Any]):
 
 
 class _Place(NamedTuple):
-    """Where a step stands in the list: by the definition, then by revision."""
+    """Where a step stands in the list: by the definition, the round of its block, the revision."""
 
     position: int
+    rounds: tuple[int, ...]
     revision: int
     id: UUID
     name: str
@@ -64,16 +72,19 @@ class _Place(NamedTuple):
 
 def steps_of(execution: WorkflowExecution) -> list[_Place]:
     """Return every step of a run in the definition's order, whether its row exists or not."""
-    position = {step["name"]: i for i, step in enumerate(execution.version.definition["steps"])}
+    steps = every_step(execution.version.definition["steps"])
+    position = {step["name"]: i for i, step in enumerate(steps)}
     rows = WorkflowStepExecution.objects.filter(execution=execution)
-    places = [
-        _Place(position[name], revision, id, name, step_type)
-        for id, name, revision, step_type in rows.values_list("id", "name", "revision", "step_type")
-    ]
+    places = []
+    for id, name, revision, step_type in rows.values_list("id", "name", "revision", "step_type"):
+        plain = name_in_definition(name, position)
+        rounds = tuple(map(int, _NUMBER.findall(name[len(plain) :])))
+        places.append(_Place(position[plain], rounds, revision, id, name, step_type))
     moved = {place.name for place in places}
     places += [
         _Place(
             position[step["name"]],
+            (),
             1,
             step_execution_id(execution.pk, step["name"], 1),
             step["name"],
@@ -123,19 +134,21 @@ def _window(places: list[_Place], text: str | None, limit: int) -> tuple[int, in
     if cursor.ordering != _CURSOR or not isinstance(cursor.value, int):
         raise bad_cursor()
     try:
-        key = (cursor.value, int(cursor.key))
+        *rounds, revision = map(int, str(cursor.key).split("."))
     except ValueError:
         raise bad_cursor() from None
-    at = bisect_left(places, key, key=lambda place: (place.position, place.revision))
+    key = (cursor.value, tuple(rounds), revision)
+    at = bisect_left(places, key, key=lambda place: place[:3])
     if cursor.is_backwards:
         return max(0, at - limit), at
-    first = at + 1 if at < len(places) and places[at][:2] == key else at
+    first = at + 1 if at < len(places) and places[at][:3] == key else at
     return first, min(first + limit, len(places))
 
 
 def _link(request: Request, places: list[_Place], at: int, is_backwards: bool) -> str:
     place = places[at]
-    cursor = Cursor(_CURSOR, place.position, place.revision, is_backwards)
+    key = ".".join(map(str, (*place.rounds, place.revision)))
+    cursor = Cursor(_CURSOR, place.position, key, is_backwards)
     address = request.build_absolute_uri()
     return str(replace_query_param(address, "cursor", cursor.encode()))
 

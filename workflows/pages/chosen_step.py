@@ -43,7 +43,7 @@ class RevisionLine:
     """One revision, and the address that shows it."""
 
     number: int
-    row: WorkflowStepExecution
+    status: str
     seconds: float | None
     href: str
     is_shown: bool
@@ -174,7 +174,7 @@ class ChosenStep:
         return [
             RevisionLine(
                 row.revision,
-                row,
+                self._steps.revision(row).status,
                 self._steps.seconds(row),
                 self._link() if row is rows[-1] else self._link(revision=row.revision),
                 row is self.step.row,
@@ -201,6 +201,7 @@ class ChosenStep:
             ("Time limit", f"{limit:,} s" if limit else ""),
             ("Attempts", str(step.attempts) if step.attempts and not step.is_block else ""),
             ("Revision", str(row.revision) if row and row.revision > 1 else ""),
+            ("Asked to change", row.feedback if row else ""),
             ("Error code", row.error_code if row else ""),
             ("Inside", self.entry.progress if self.entry and self.entry.inside else ""),
             ("Skipped", step.note if step.status == "skipped" else ""),

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.urls import reverse
 
+from workflows.core.revisions import rows_of_today
 from workflows.core.states import TERMINAL_STEP_STATUSES
 from workflows.events import EventType
 from workflows.models import Event, WorkflowExecution, WorkflowStepExecution
@@ -52,6 +53,14 @@ class ChildRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Revision:
+    """One revision of a step. `status`: of a gate that was decided, what was decided."""
+
+    row: WorkflowStepExecution
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunStep:
     """One step of a run.
 
@@ -74,7 +83,7 @@ class RunStep:
     bars: tuple[tuple[Bar, str], ...]
     request_id: UUID | None
     child: ChildRun | None = None
-    earlier: tuple[WorkflowStepExecution, ...] = ()
+    earlier: tuple[Revision, ...] = ()
 
     @property
     def step_type(self) -> str:
@@ -121,7 +130,9 @@ class RunSteps:
         self.rows: dict[str, list[WorkflowStepExecution]] = {}
         for row in execution.steps.defer("input_data", "output_data").order_by("revision"):
             self.rows.setdefault(row.name, []).append(row)
-        requests = execution.approvals.order_by("revision_count")
+        today = rows_of_today({name: rows[-1] for name, rows in self.rows.items()})
+        self.rows = {name: self.rows[name] for name in today}
+        requests = execution.approvals.order_by("requested_at", "id")
         self._requests = {
             step_id: (request_id, status)
             for step_id, request_id, status in requests.values_list(
@@ -167,8 +178,14 @@ class RunSteps:
             bars=tuple(bar for each in rows for bar in self._bars(each)),
             request_id=request_id,
             child=self._children.get(chosen.pk) if chosen else None,
-            earlier=tuple(each for each in reversed(rows) if each is not row),
+            earlier=tuple(self.revision(each) for each in reversed(rows) if each is not row),
         )
+
+    def revision(self, row: WorkflowStepExecution) -> Revision:
+        """A revision of a step, as it is listed among others."""
+        _, decided = self._request(row)
+        is_decided = row.status == "completed" and decided not in ("", "pending")
+        return Revision(row, decided if is_decided else row.status)
 
     @cached_property
     def timeline(self) -> Timeline:
@@ -246,15 +263,15 @@ class RunSteps:
         if row is None:
             is_left = self.execution.is_ended and not self._is_in_skipped(name)
             return "Not started" if is_left else ""
-        if row.revision > 1 and row.status == "completed":
-            return f"Revision {row.revision}"
         _, decided = self._request(row)
         if decided not in ("", "pending"):
             return approval_look(decided).word
+        if row.revision > 1 and row.status == "completed":
+            return f"Revision {row.revision}"
         return f"{row.attempts} attempts" if row.attempts > 1 and row.status == "completed" else ""
 
     def _note(self, name: str, row: WorkflowStepExecution | None) -> str:
-        if row is None:
+        if row is None or row.status == "pending":
             return self._note_of_unmoved(name)
         if row.status == "skipped":
             return self._why_skipped(name, row)
@@ -262,7 +279,7 @@ class RunSteps:
         if row.error_message and row.status in ("failed", "timeout", "retrying"):
             goes_on = row.status == "failed" and config.get("continue_on_error")
             return shorten(row.error_message) + ("; the run goes on" if goes_on else "")
-        notes = []
+        notes = [f"revision {row.revision}"] if row.revised_at else []
         if agent := self._agents.get(row.pk):
             notes.append(f"on {agent}")
         if row.is_fallback:
