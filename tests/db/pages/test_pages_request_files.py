@@ -6,8 +6,10 @@ import time
 import pytest
 
 from approvals.models import FileReview, LineComment
+from approvals.notifications.links import link_for, token_of
 from approvals.services.files import comment_line, review_file
 from tests.pages import html, text
+from workflows.clock import database_now
 
 pytestmark = pytest.mark.django_db
 
@@ -166,3 +168,11 @@ class TestRemarks:
             )
         with django_assert_max_num_queries(45):
             approver.get(url(approval))
+
+
+def test_the_page_of_a_link_shows_them_without_forms(client, approval, users):
+    link = link_for(approval, users["approver"], database_now())
+    page = html(client.get(f"/approvals/link/{token_of(link)}/"))
+    assert "2 files under review" in page
+    assert "<mark>twenty</mark>" in page
+    assert "Review this file" not in page
