@@ -18,7 +18,8 @@ from approvals.models import (
 )
 from approvals.pages.form import DecisionForm
 from approvals.services.clock import moment_after
-from workflows.models import User
+from workflows.events import EventType
+from workflows.models import Event, User
 
 _DOORS: Final = {
     "page": "on this page",
@@ -40,8 +41,8 @@ class Entry:
     """One line of what happened.
 
     Attributes:
-        kind: `asked`, `comment`, `question`, `decision`, `delegation`, `reminder`, `escalation`
-            or `files`: which template says it.
+        kind: `asked`, `comment`, `question`, `decision`, `delegation`, `reminder`, `escalation`,
+            `grant` or `files`: which template says it.
         about: the row that it is told from.
         words: what was done, where the row does not say it.
         error, kept: what is wrong with an answer to a question, and what was written in it.
@@ -108,6 +109,7 @@ class Conversation:
             words = say_door(decision)
             yield Entry(decision.decided_at, "decision", decision.user, decision, words)
         yield from self._rights()
+        yield from self._grants()
         yield from self._reviews()
 
     def _rights(self) -> Iterator[Entry]:
@@ -125,6 +127,16 @@ class Conversation:
         if approval.escalated_at:
             added = [str(each) for each in approval.approvers.all() if each.is_escalation]
             yield Entry(approval.escalated_at, "escalation", words=", ".join(added))
+
+    def _grants(self) -> Iterator[Entry]:
+        """Which grants could not tell whether they count."""
+        if self.approval.workflow_execution_id is None:
+            return
+        told = Event.objects.of_execution(self.approval.workflow_execution_id).filter(
+            event_type=EventType.GRANT_NOT_APPLIED, approval_id=self.approval.pk
+        )
+        for event in told:
+            yield Entry(event.timestamp, "grant", about=event)
 
     def _reviews(self) -> Iterator[Entry]:
         by_person: dict[User, list[FileReview]] = {}

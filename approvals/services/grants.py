@@ -252,7 +252,11 @@ def _not_applied(
         f"A grant of {grant.granted_by.username} does not count for “{approval.title}”:"
         f" {error.message}"
     )
-    event.data |= {"grant_id": str(grant.id), "error": error.message}
+    event.data |= {
+        "grant_id": str(grant.id),
+        "granted_by": grant.granted_by.username,
+        "error": error.message,
+    }
     return event
 
 

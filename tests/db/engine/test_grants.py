@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.test import Client
 
 from approvals.models import ApprovalDecision, Door, StandingGrant, WorkflowStepApproval
 from approvals.services.decisions import Decision, decide
@@ -102,7 +103,7 @@ def test_it_counts_for_what_its_predicate_holds_of(
 
 @pytest.mark.parametrize("predicate", ["payload.limit > 1", "payload.amount", "payload.to > 1"])
 def test_a_predicate_that_fails_does_not_match_and_the_request_says_so(
-    scene: Scene, ask: Ask, predicate: str
+    scene: Scene, ask: Ask, predicate: str, client: Client
 ) -> None:
     workflow = workflow_of(scene)
     given = grant(scene, workflow, predicate=predicate)
@@ -111,6 +112,8 @@ def test_a_predicate_that_fails_does_not_match_and_the_request_says_so(
     [event] = Event.objects.filter(event_type="grant_not_applied")
     assert (event.approval_id, event.data["grant_id"]) == (request.id, str(given.id))
     assert event.data["error"] in event.message
+    client.force_login(scene.users["viewer"], "django.contrib.auth.backends.ModelBackend")
+    assert b"counts, " in client.get(f"/approvals/{request.id}/").content
     given.refresh_from_db()
     assert given.uses == 0
 
