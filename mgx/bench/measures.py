@@ -5,11 +5,14 @@ from collections.abc import Callable
 from mgx.bench.agents import concurrency
 from mgx.bench.chains import chain, fanout, latency, run
 from mgx.bench.database import commits
+from mgx.bench.deciding import deciding
 from mgx.bench.faults import crash
 from mgx.bench.graphs import makespan
+from mgx.bench.inbox import inbox
 from mgx.bench.people import gate
 from mgx.bench.plans import plan
 from mgx.bench.scene import Figures, Scene
+from mgx.bench.sockets import sockets
 from mgx.bench.timers import timers
 
 __all__ = ["MEASURES", "Scene"]
@@ -28,5 +31,8 @@ MEASURES: dict[str, Callable[..., Figures]] = {
         timers,
         plan,
         makespan,
+        inbox,
+        sockets,
+        deciding,
     )
 }

@@ -5,13 +5,16 @@ import os
 import resource
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
+from urllib.request import urlopen
 
 import psycopg
 
@@ -72,6 +75,35 @@ def engine(workers: int) -> Iterator[list[int]]:
         cluster.wait()
 
 
+@contextlib.contextmanager
+def web() -> Iterator[tuple[int, int]]:
+    """Run a web process and yield its port and its process id once it answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    allow_many_sockets()
+    command = [sys.executable, "-m", "uvicorn", "mgx.asgi:application", "--port", str(port)]
+    command += ["--ws", "websockets", "--ws-per-message-deflate", "false"]
+    with subprocess.Popen([*command, "--log-level", "warning"]) as server:
+        try:
+            end = time.monotonic() + _START_SECONDS
+            while not _answers(port):
+                if time.monotonic() > end or server.poll() is not None:
+                    raise RuntimeError("The web process did not start")
+                time.sleep(0.05)
+            yield port, server.pid
+        finally:
+            server.kill()
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/livez", timeout=1) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:
+        return False
+
+
 def allow_many_sockets() -> None:
     """Raise the limit of open files to what the system allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -84,3 +116,11 @@ def peak_mb(pid: int) -> float:
         if line.startswith("VmHWM:"):
             return round(int(line.split()[1]) / 1024, 1)
     raise RuntimeError("The system does not tell the peak memory of a process")
+
+
+def proportional_mb(pid: int) -> float:
+    """Return the memory that a process takes now, its share of what several share, in MiB."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("The system does not tell the memory of a process")
