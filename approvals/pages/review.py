@@ -10,8 +10,9 @@ from typing import Final
 from uuid import UUID
 
 from django.http import QueryDict
+from django.utils import timezone
 
-from approvals.models import WorkflowStepApproval
+from approvals.models import ApprovalStatus, WorkflowStepApproval
 from approvals.pages.inbox import Inbox
 from approvals.pages.refusals import explain
 from approvals.pages.request import read_ids, read_revision
@@ -19,6 +20,7 @@ from approvals.pages.rows import Row
 from approvals.services.decisions import Decision, DecisionResult
 from workflows.errors import MgxError
 from workflows.pages import Reader
+from workflows.wording import say_short_moment
 
 AT_MOST: Final = 50
 VERBS: Final = {
@@ -58,12 +60,24 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One request on the page, and what became of it."""
+    """One request on the page, and what became of it.
+
+    Attributes:
+        asks_for_more: approving it needs a form to be filled in, which is on its own page.
+        word: who decided it and when, for the badge of its status.
+    """
 
     row: Row
     is_opened: bool
+    asks_for_more: bool
     refusal: str
     is_recorded: bool
+    word: str
+
+    @property
+    def is_decidable(self) -> bool:
+        """Whether it can be decided on this page."""
+        return self.row.is_decidable and not self.asks_for_more
 
 
 class ReviewPage:
@@ -113,12 +127,17 @@ class ReviewPage:
 
     @property
     def count(self) -> int:
-        return sum(line.row.is_decidable for line in self.lines)
+        return sum(line.is_decidable for line in self.lines)
+
+    @property
+    def whom(self) -> str:
+        """Those that a comment is for."""
+        return {1: "it", 2: "both"}.get(self.count, f"all {self.count}")
 
     @property
     def unopened(self) -> int:
         """How many the reader would decide on without having read them."""
-        return sum(not line.is_opened for line in self.lines if line.row.is_decidable)
+        return sum(not line.is_opened for line in self.lines if line.is_decidable)
 
     @property
     def warning(self) -> str:
@@ -133,8 +152,26 @@ class ReviewPage:
         refusal = ""
         if isinstance(result, MgxError):
             refusal = explain(result, approval, self.asked.outcome)[1]
-        is_opened = self._opened.get(str(approval.pk)) == approval.revision
-        return Line(row, is_opened, refusal, isinstance(result, DecisionResult))
+        required = (approval.approval_metadata.get("form_schema") or {}).get("required")
+        return Line(
+            row=row,
+            is_opened=self._opened.get(str(approval.pk)) == approval.revision,
+            asks_for_more=self.asked.outcome == "approved" and bool(required),
+            refusal=refusal,
+            is_recorded=isinstance(result, DecisionResult),
+            word=self._say_decided(approval),
+        )
+
+    def _say_decided(self, approval: WorkflowStepApproval) -> str:
+        if approval.status == "pending" or approval.responded_at is None:
+            return ""
+        label = ApprovalStatus(approval.status).label
+        by = approval.approved_by
+        if by is not None and by.pk == self._reader.user.pk:
+            return f"{label} by you"
+        who = (by.get_full_name() or by.get_username()) if by else "MGX"
+        moment = timezone.localtime(approval.responded_at)
+        return f"{label} by {who}, {say_short_moment(moment, self._now)}"
 
 
 def read_review(sent: QueryDict) -> Review:

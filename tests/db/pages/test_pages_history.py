@@ -157,7 +157,8 @@ def test_stretches_show_everything_once_while_more_is_decided(approver, decided,
     assert sorted(seen) == ["R0", "R1", "R2", "R3", "R4"]
     back = history.take(after=edge, size=2)
     assert [each.title for each in back.rows] == seen[1:3]
-    assert back.newer and back.older
+    assert back.newer
+    assert back.older
     assert history.take(size=50).newer == ""
 
 

@@ -332,6 +332,30 @@ class TestSeveralAtOnce:
         assert "admin rejected this" in page
         assert "Your decision was not recorded." in page
 
+    def test_the_results_say_who_decided(self, approver, ask, users):
+        first, second = ask("First"), ask("Second")
+        decide(Decision(second.pk, "approved"), user=users["admin"], door=Door.API)
+        page = html(approver.post("/approvals/review/", form("approved", first, second)))
+        assert "Approved by you" in page
+        assert re.search(r"Approved by admin, [^<]+</span>", page)
+        assert "See the request" in page
+
+    def test_a_vote_says_how_many_more_are_needed(self, approver, ask):
+        approval = ask(required_approvers=["user123", "editor"], rules={"min_approvals": "all"})
+        page = html(approver.post("/approvals/review/", form("approved", approval)))
+        assert "Your approval is recorded: 1 of 2. Needed: editor." in page
+
+    def test_what_has_a_form_to_fill_in_is_decided_on_its_own_page(self, approver, ask):
+        schema = {"type": "object", "properties": {"why": {"type": "string"}}, "required": ["why"]}
+        approval, plain = ask("With form", rules={"form_schema": schema}), ask("Plain")
+        query = {"id": [approval.pk, plain.pk], "outcome": "approved"}
+        page = html(approver.get("/approvals/review/", query))
+        assert "Approve 1 request" in page
+        assert "needs a form to be filled in" in page
+        assert re.search(rf'value="{approval.pk}" disabled', page)
+        page = html(approver.get("/approvals/review/", {**query, "outcome": "rejected"}))
+        assert "Reject 2 requests" in page
+
     def test_changes_need_a_comment(self, approver, ask):
         approval = ask()
         answer = approver.post("/approvals/review/", form("request_changes", approval))
