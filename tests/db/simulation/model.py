@@ -6,6 +6,7 @@ Only trigger rules are used whose answer does not depend on the order in which s
 
 import random
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from tests.db.engine.scenes import agent, gate, task
@@ -25,6 +26,12 @@ COMES_TO = {
     "expiring": "timeout",
     "true": "completed",
     "false": "skipped",
+}
+#: The blocks, by their kind: their type and their configuration.
+BLOCKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "block": ("parallel", {}),
+    "each": ("parallel", {"for_each": ["a", "b"]}),
+    "loop": ("sequential", {"repeat_until": "index == 1", "max_iterations": 2}),
 }
 #: Seconds that a gate waits for itself.
 PATIENCE = 60
@@ -49,12 +56,12 @@ class Model:
 
 
 def kind_of(name: str) -> str:
-    return name.rstrip("0123456789")
+    return name.partition("[")[0].rstrip("0123456789")
 
 
 def draw_model(draw: random.Random) -> Model:
-    """Return a workflow of three to seven steps, some of which are blocks of two or three."""
-    steps = _draw_steps(draw, [*COMES_TO, "steady", "flaky", "revised", "block"], range(7))
+    """Return a workflow of three to seven steps, some of which are blocks of up to three."""
+    steps = _draw_steps(draw, [*COMES_TO, "steady", "flaky", "revised", *BLOCKS], range(7))
     return Model(steps, _statuses(steps))
 
 
@@ -88,11 +95,12 @@ def _step(name: str, before: list[str], draw: random.Random) -> dict[str, Any]:
             return gate(name, after=before, auto_approve_after_seconds=PATIENCE)
         case "expiring":
             return gate(name, after=before, expires_after_seconds=PATIENCE)
-        case "block":
-            first = 10 * int(name.removeprefix("block")) + 10
+        case "block" | "each" | "loop" as kind:
+            first = 10 * int(name.removeprefix(kind)) + 10
             inner = _draw_steps(draw, list(COMES_TO), range(first, first + 3))
-            block = {"name": name, "step_type": "parallel", "depends_on_steps": before}
-            return block | {"config": {"steps": inner}}
+            step_type, config = BLOCKS[kind]
+            block = {"name": name, "step_type": step_type, "depends_on_steps": before}
+            return block | {"config": config | {"steps": inner}}
         case kind:
             condition = {"name": name, "step_type": "condition", "depends_on_steps": before}
             return condition | {"condition_expression": "1 < 2" if kind == "true" else "1 > 2"}
@@ -116,13 +124,31 @@ def _statuses(steps: list[dict[str, Any]]) -> dict[str, str]:
                 runs = True
         if not runs:
             statuses[name] = "skipped"
-        elif kind_of(name) == "block":
-            inner = _statuses(step["config"]["steps"])
+        elif kind_of(name) in BLOCKS:
+            inner = _within(step)
             statuses[name] = _outcome(inner)
             within |= inner
         else:
             statuses[name] = COMES_TO[kind_of(name)]
     return statuses | within
+
+
+def _within(block: dict[str, Any]) -> dict[str, str]:
+    """Return how the steps of a block end: in all its rounds as in the first one."""
+    kind = kind_of(block["name"])
+    steps = block["config"]["steps"]
+    if kind == "loop":  # its steps run one after the other
+        steps = steps[:1] + [_needing(step, one["name"]) for one, step in pairwise(steps)]
+    statuses = _statuses(steps)
+    if kind == "block":
+        return statuses
+    ends_at_once = kind == "loop" and _outcome(statuses) == "failed"
+    rounds = range(1 if ends_at_once else 2)
+    return {f"{name}[{number}]": end for number in rounds for name, end in statuses.items()}
+
+
+def _needing(step: dict[str, Any], name: str) -> dict[str, Any]:
+    return step | {"depends_on_steps": sorted({*step["depends_on_steps"], name})}
 
 
 def _outcome(statuses: dict[str, str]) -> str:

@@ -15,17 +15,15 @@ from uuid import UUID
 from django.conf import settings
 from django.db import OperationalError, transaction
 
-from approvals.models import ApprovalDecision, Door, WorkflowStepApproval
+from approvals.models import Door, WorkflowStepApproval
 from approvals.services.decisions import Decision, decide
 from tests.db.engine.by_hand import DriverByHand, result_of
-from tests.db.engine.conftest import ask
 from tests.db.engine.scenes import Scene
+from tests.db.simulation.checks import check
 from tests.db.simulation.clock import Clock
-from tests.db.simulation.model import PATIENCE, SENT_BACK, Model, draw_model, kind_of
-from tests.invariants import assert_invariants
+from tests.db.simulation.model import SENT_BACK, Model, draw_model, kind_of
 from workflows.bulk import select
 from workflows.core.outcomes import Completed, Failed, Outcome
-from workflows.core.revisions import rows_of_today
 from workflows.engine import leases, timers
 from workflows.engine.holdings import AfterCommit
 from workflows.engine.inputs import dump_json
@@ -33,7 +31,7 @@ from workflows.engine.turn import Result
 from workflows.errors import Conflict
 from workflows.events import append_events
 from workflows.handlers import StepContext
-from workflows.models import EngineDriver, Event, WorkflowExecution, WorkflowStepExecution
+from workflows.models import EngineDriver, WorkflowExecution, WorkflowStepExecution
 from workflows.services.executions import cancel_execution
 from workflows.services.verbs import pause_execution, resume_execution
 
@@ -100,7 +98,7 @@ class Simulation:
                 if not self._live_runs().exists():
                     break
                 self.draw.choices([f for f, _ in _CALM], [weight for _, weight in _CALM])[0](self)
-            self._check()
+            check(self)
 
     # --- what drivers do ------------------------------------------------------------------
 
@@ -232,7 +230,7 @@ class Simulation:
             self.begun.add(attempt)
 
     def _outcome(self, context: StepContext) -> Outcome:
-        calls = self.calls.setdefault((context.execution_id, context.step.name), [])
+        calls = self.calls.setdefault((context.execution_id, context.name), [])
         calls.append(context.attempt)
         match kind_of(context.step.name):
             case "broken" | "tolerated":
@@ -313,72 +311,8 @@ class Simulation:
                     except leases.Fenced:
                         self._restart(driver)
 
-    # --- what must hold at the end ----------------------------------------------------------
-
     def _live_runs(self) -> Any:
         return WorkflowExecution.objects.filter(completed_at=None)
-
-    def _check(self) -> None:
-        rows: dict[UUID, dict[str, WorkflowStepExecution]] = {}
-        for row in WorkflowStepExecution.objects.order_by("revision"):
-            rows.setdefault(row.execution_id, {})[row.name] = row
-        rows = {execution: rows_of_today(latest) for execution, latest in rows.items()}
-        for run in WorkflowExecution.objects.all():
-            model = self.models[run.id]
-            if run.id in self.cancelled:
-                assert run.status == "cancelled"
-            else:
-                steps = {name: row.status for name, row in rows[run.id].items()}
-                assert steps == model.statuses, f"{steps} {model.statuses} {model.steps}"
-                assert run.status == model.run_status
-            for row in rows.get(run.id, {}).values():
-                self._check_output(row)
-        self._check_revisions()
-        self._check_timers()
-        self._check_pauses()
-        assert_invariants(ask)
-
-    def _check_revisions(self) -> None:
-        """What was sent back was done anew with what was said, and nothing else was."""
-        sent_back = WorkflowStepApproval.objects.filter(status="request_changes")
-        for request in sent_back.select_related("step_execution"):
-            gate = request.step_execution
-            if gate.execution_id in self.cancelled:
-                continue
-            later = WorkflowStepExecution.objects.get(
-                execution_id=gate.execution_id, name=gate.name, revision=gate.revision + 1
-            )
-            assert request.feedback in later.feedback.split("\n\n")
-            assert later.revised_at >= request.responded_at
-        anew = WorkflowStepExecution.objects.exclude(revision=1)
-        assert not anew.filter(revised_at=None).exists()
-
-    def _check_timers(self) -> None:
-        """What nobody decided ended on time, or as soon as a driver was awake again."""
-        decisions = ApprovalDecision.objects.filter(door=Door.SYSTEM).select_related("approval")
-        for decision in decisions:
-            due = decision.approval.requested_at + timedelta(seconds=PATIENCE)
-            assert decision.decided_at >= due, "decided before its time"
-            unwatched = [end for end in self.unwatched if due <= end < decision.decided_at]
-            late = decision.decided_at - max([due, *unwatched])
-            assert late <= timedelta(seconds=1), f"decided {late} late"
-
-    def _check_pauses(self) -> None:
-        """No attempt began before the pause after the one before it was over."""
-        due: dict[UUID, datetime] = {}
-        told = Event.objects.filter(event_type__in=("step_retrying", "step_started"))
-        for event in told.order_by("seq"):
-            if event.event_type == "step_retrying":
-                pause = timedelta(seconds=event.data["delay_seconds"])
-                due[event.workflow_step_id] = event.timestamp + pause
-            elif event.workflow_step_id in due:
-                assert event.timestamp >= due.pop(event.workflow_step_id), "tried again too early"
-
-    def _check_output(self, row: WorkflowStepExecution) -> None:
-        """The result that counts is the one of the attempt that was the last."""
-        token = (row.output_data or {}).get("token")
-        if token:
-            assert self.tokens[token] == (row.id, row.attempts)
 
 
 def _answer(kind: str, revision_count: int, rules: dict[str, Any]) -> tuple[str, str]:
