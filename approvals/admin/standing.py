@@ -1,7 +1,7 @@
 """Delegations and standing grants: given and taken back by the services that the API calls."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -89,8 +89,12 @@ class GrantForm(GivenForm):
 
 
 class GivenAdmin(ScopedAdmin):
-    """Rights that are given and taken back, and never edited."""
+    """Rights that are given and taken back, and never edited.
 
+    ``asked``: the fields of the form that gives one. ``revoke``: the service that takes it back.
+    """
+
+    asked: ClassVar[list[str]]
     edited_from = Role.APPROVER
     superuser_edits = False
     paginator = BoundedPaginator
@@ -109,7 +113,7 @@ class GivenAdmin(ScopedAdmin):
         return form
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.fields if obj else self.form.Meta.fields
+        return self.fields if obj else self.asked
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.readonly_fields if obj else ()
@@ -144,6 +148,7 @@ class DelegationAdmin(GivenAdmin):
     """Who stands in for whom."""
 
     form = DelegationForm
+    asked = DelegationForm.Meta.fields
     revoke = staticmethod(revoke_delegation)
     list_display = ("delegator", "delegate", "state", "of_request", "starts_at", "ends_at")
     list_filter = (WorkspaceFilter, "starts_at")
@@ -180,6 +185,7 @@ class StandingGrantAdmin(GivenAdmin):
     """What was approved ahead."""
 
     form = GrantForm
+    asked = GrantForm.Meta.fields
     revoke = staticmethod(revoke_grant)
     list_display = ("workflow", "step_name", "granted_by", "state", "used", "expires_at")
     list_filter = (WorkspaceFilter, "expires_at")

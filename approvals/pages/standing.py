@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.utils import timezone
 
 from approvals.models import Delegation, StandingGrant
@@ -161,10 +161,13 @@ class StandingPage:
 
     def chosen_gate(self) -> tuple[Workflow | None, str]:
         """Return which workflow, and which step of it, was chosen in the form for a grant."""
-        identifier, _, step_name = self.grant.text("gate").partition(_STEP)
-        workflows: QuerySet[Workflow] = Workflow.objects.visible_to(self._reader.user)
-        found = workflows.filter(workspace=self._reader.workspace, id=_as_uuid(identifier))
-        workflow = found.select_related("published_version").first()
+        named, _, step_name = self.grant.text("gate").partition(_STEP)
+        workflow: Workflow | None = None
+        if identifier := _as_uuid(named):
+            found = Workflow.objects.visible_to(self._reader.user).filter(
+                workspace=self._reader.workspace, id=identifier
+            )
+            workflow = found.select_related("published_version").first()
         if workflow is None:
             self.grant.errors["gate"] = "Choose what you approve ahead."
         return workflow, step_name
