@@ -125,7 +125,7 @@ def _facts(approval: WorkflowStepApproval, kind: NotificationKind) -> list[tuple
     if run is not None:
         found.append(("Workflow", f"{run.workflow.name}, run {run.number}"))
     if approval.requested_by is not None:
-        found.append(("Asked for", _name(approval.requested_by)))
+        found.append(("Asked by", _name(approval.requested_by)))
     if approval.revision > 1:
         found.append(("Revision", str(approval.revision)))
     if kind in FOR_DECIDERS:

@@ -10,6 +10,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
+from approvals.files import files_of
 from approvals.models import ApprovalLink, Risk, WorkflowStepApproval
 from approvals.notifications.links import decide_by_link, open_link
 from approvals.pages.form import DecisionForm, ResponseForm, field_errors, read_form
@@ -66,8 +67,8 @@ def _decided(
     request: HttpRequest, link: ApprovalLink, approval: WorkflowStepApproval, form: DecisionForm
 ) -> DecisionResult:
     """Take what the form says; what it cannot read is written into the form."""
-    if approval.risk == Risk.HIGH:
-        raise NotPermitted("This is of high risk: sign in to decide.", code="sign_in_required")
+    if why := _needs_sign_in(approval):
+        raise NotPermitted(why, code="sign_in_required")
     data = None
     if form.outcome == "approved":
         data, form.errors = ResponseForm(approval, form).read()
@@ -100,10 +101,19 @@ def _show(
         "person": link.user,
         "workspace": reader.workspace,
         "decide_at": reverse("approval_link", args=[token]),
-        "is_for_signed_in": approval.risk == Risk.HIGH,
+        "needs_sign_in": _needs_sign_in(approval),
         "page": _page(approval.pk),
     }
     return _answer(request, "approvals/link.html", context, status)
+
+
+def _needs_sign_in(approval: WorkflowStepApproval) -> str:
+    """Say why a request is not decided through a link; "" if it can be."""
+    if approval.risk == Risk.HIGH:
+        return "The risk is high: sign in to decide."
+    if files_of(approval):
+        return "There are files to review: sign in to decide."
+    return ""
 
 
 def _reader(link: ApprovalLink) -> Reader:

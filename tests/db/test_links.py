@@ -144,10 +144,15 @@ def test_a_link_goes_with_the_right(
     assert ApprovalLink.objects.get().used_at is None
 
 
-def test_high_risk_asks_for_the_sign_in(
-    client: Client, approval: WorkflowStepApproval, address: str, say: Any
+@pytest.mark.parametrize(
+    "terms",
+    [{"risk": Risk.HIGH}, {"approval_data": {"files": [{"path": "a.py", "after": "x"}]}}],
+    ids=["high risk", "files"],
+)
+def test_what_the_link_is_not_enough_for_asks_for_the_sign_in(
+    client: Client, approval: WorkflowStepApproval, address: str, say: Any, terms: Any
 ) -> None:
-    WorkflowStepApproval.objects.update(risk=Risk.HIGH)
+    WorkflowStepApproval.objects.update(**terms)
     text = client.get(address).content.decode()
     assert "data-decide-button" not in text
     assert "sign in to decide" in text

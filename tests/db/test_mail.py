@@ -212,7 +212,7 @@ def test_says_what_mgx_knows_and_how_to_decide(
     for text in (letter.body, html):
         assert "https://mgx.example.org/approvals/link/" in text
         assert "https://mgx.example.org/account/notifications/" in text
-        assert "Asked for" in text
+        assert "Asked by" in text
         assert "it expires" in text
         assert "canary-payload" not in text
     assert "src=" not in html
