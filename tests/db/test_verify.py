@@ -168,6 +168,28 @@ def test_i3_a_revision_that_began_before_the_one_before_had_ended(done: Done) ->
     only("revision 2 of act", "I2: in")
 
 
+def test_i2_a_step_that_started_although_the_gate_before_it_was_to_ask_again(done: Done) -> None:
+    """The gate's second revision was asked for before the step began, and began after that."""
+    gate, act = done.step("gate"), done.step("act")
+    WorkflowStepExecution.objects.create(
+        id=step_execution_id(done.ended.id, "gate", 2),
+        execution=done.ended,
+        name="gate",
+        revision=2,
+        step_type="approval",
+        status="completed",
+        revised_at=gate.completed_at,
+        started_at=act.completed_at,
+        completed_at=act.completed_at,
+    )
+    only("act started when only [] of ['gate'] had ended", "I9: gate of")
+
+
+def test_i3_a_revision_that_follows_none(done: Done) -> None:
+    change(f"UPDATE {STEPS} SET revision = 2 WHERE id = %s", done.step("act").id)
+    only("revision 2 of act in", "follows none")
+
+
 def test_i3_an_event_after_the_end(done: Done) -> None:
     done.tell("agent_activity", workflow_execution_id=done.ended.id)
     only(f"agent_activity of the run {ask_id(done.ended.id)} after its end")

@@ -3,7 +3,8 @@
 ``pending → running ⇄ waiting ⇄ paused → completed | failed | cancelled | timeout`` for an
 execution, ``pending → running ⇄ retrying, waiting → completed | failed | skipped | cancelled |
 timeout`` for a step. What has ended stays as it ended, with one exception: a retry takes an
-execution that has failed up again, and adds a revision of each step that is done anew.
+execution that has failed up again. A retry, and a gate that sends work back, add a revision of
+each step that is done anew.
 """
 
 from collections.abc import Mapping

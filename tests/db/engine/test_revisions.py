@@ -1,12 +1,15 @@
 """Work that is sent back: what is done anew, with what at hand, and what stays as it was."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import F
 
 from agents.models import AgentDefinition, AgentType
 from approvals.models import ApprovalDecision, Door, WorkflowStepApproval
 from approvals.services.decisions import Decision, decide
+from approvals.services.retraction import retract
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.scenes import AT_ONCE, Scene, agent, gate, request_of, task
 from workflows.core.outcomes import Completed, Failed
@@ -286,6 +289,61 @@ def test_two_gates_that_send_the_same_work_back_at_once_are_both_answered(
 
 def decide_on(scene: Scene, request: WorkflowStepApproval, outcome: str, why: str) -> None:
     decide(Decision(request.id, outcome, why), user=scene.users["approver"], door=Door.API)
+
+
+def test_a_revision_that_fails_leaves_nothing_of_the_old_work(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    execution = scene.run(
+        task("plan", max_retries=0, config={"continue_on_error": True}),
+        gate(after=["plan"], max_revisions=1),
+        task("act", after=["gate"], inputs={"n": "${steps.plan.n}"}, max_retries=0),
+    )
+    hand.turn()
+    made(hand, "plan", {"n": 1})
+    send_back(scene, execution)
+    hand.turn()
+    hand.turn(hand.result("plan", Failed("broken", "No", is_final=True)))
+    assert request_of(execution).approval_data == {"plan": None}
+    scene.decide(execution)
+    hand.turn()
+    act = WorkflowStepExecution.objects.get(execution=execution, name="act")
+    assert (act.status, act.error_code) == ("failed", "expression_error")
+
+
+def test_work_that_is_done_anew_may_wait_for_an_agent_as_long_as_at_first(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    scene.agent()
+    execution = scene.run(agent("plan", timeout_seconds=30), gate(after=["plan"]))
+    hand.turn()
+    hand.finish("plan")
+    hour_ago = F("started_at") - timedelta(hours=1)
+    WorkflowExecution.objects.update(started_at=hour_ago)
+    scene.run(agent("other"))
+    hand.turn()
+    send_back(scene, execution)
+    hand.turn()
+    assert steps(execution)["plan"] == "completed, pending"
+    hand.finish("other")
+    hand.turn(ahead=2)
+    assert set(hand.begun) == {"plan"}
+
+
+def test_a_decision_that_was_taken_back_does_not_count(scene: Scene, hand: DriverByHand) -> None:
+    execution = scene.run(PLAN, gate(after=["plan"]))
+    hand.turn()
+    hand.finish("plan")
+    request = scene.decide(execution, "request_changes", "No").approval
+    retract(request.id, user=scene.users["approver"], door=Door.API)
+    hand.turn()
+    assert steps(execution) == {"plan": "completed", "gate": "waiting"}
+    scene.decide(execution, "request_changes", "But this")
+    hand.turn()
+    assert hand.begun["plan"].feedback == "But this"
+    hand.finish("plan")
+    again = request_of(execution)
+    assert (again.revision_count, again.parent_approval.feedback) == (1, "But this")
 
 
 # --- blocks -------------------------------------------------------------------------------
