@@ -130,7 +130,7 @@ class Following:
         if self._missing:
             verb = "is" if self._missing == 1 else "are"
             return format_html(
-                "It is counted, and {} more {} wanted. Then {}",
+                "It is counted, and {} more {} wanted. Once all are in: {}",
                 self._missing,
                 verb,
                 self._on_last_approval(),
@@ -167,9 +167,10 @@ class Following:
 
     def _on_changes(self) -> SafeString:
         if self.revisions_left == 0:
-            return format_html(
-                "Not possible any more: all {} revisions are used.", self._rules["max_revisions"]
-            )
+            most = self._rules["max_revisions"]
+            if not most:
+                return SafeString("Not possible: nothing is revised here.")
+            return format_html("Not possible any more: all {} revisions are used.", most)
         if not self.gate:
             return SafeString("Your comment goes back to whoever asked. They may ask anew.")
         if revise := self._rules.get("revise"):

@@ -93,8 +93,8 @@ def _voter(decision: ApprovalDecision, reader: User) -> Person:
     note = f"{by}{say_door(decision)}" if by else "By itself, as the request says"
     if decision.on_behalf_of is not None:
         note = f"In the place of {_name(decision.on_behalf_of)}. {note}"
-    elif decision.stands_for:
-        note = f"As {_say_names(decision.stands_for)}. {note}"
+    elif names := [name for name in decision.stands_for if name.startswith(tuple(_KINDS))]:
+        note = f"As {_say_names(names)}. {note}"
     who = _you_or(decision.user, reader)
     return Person(who, note, decision.outcome, _name(decision.user), decision.decided_at)
 

@@ -125,6 +125,11 @@ class RequestPage:
     def may_decide(self) -> bool:
         return self.is_open and self.eligibility.allowed
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the request waits for the reader: they may decide, and have not approved yet."""
+        return self.may_decide and not self.has_voted
+
     @cached_property
     def sources(self) -> list[tuple[str, str]]:
         """The steps whose results are shown, each with the agent that ran it, if one did."""
@@ -159,8 +164,13 @@ class RequestPage:
             edges,
             title="The steps around this request",
             prefix="gate",
-            back_edges=[back] if back.target in names and self.is_open else [],
+            back_edges=[back] if back.target in names and self.can_revise else [],
         )
+
+    @property
+    def can_revise(self) -> bool:
+        """Whether changes can still be requested, and something is done anew then."""
+        return self.is_open and bool(self.following.revisions_left)
 
     @property
     def is_whole(self) -> bool:
@@ -176,7 +186,7 @@ class RequestPage:
         step = self._steps.step(name)
         label = step.word
         if is_gate and self.is_open:
-            label = "Waiting for you" if self.may_decide else "Waiting"
+            label = "Waiting for you" if self.is_wanted else "Waiting"
         elif step.row is None and any(s["name"] == name for s in self.following.ready_steps):
             label = "Starts next" if self.is_open else step.word
         return Node(
@@ -262,7 +272,7 @@ class RequestPage:
     @property
     def left_after_this(self) -> int:
         """How many approvals are still wanted once the reader has approved."""
-        return max(0, self.tally.needed - self.tally.given - 1)
+        return max(0, self.tally.needed - self.tally.given - (not self.has_voted))
 
     @cached_property
     def can_retract(self) -> bool:

@@ -4,25 +4,34 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from approvals.services.questions import ask as ask_question
+
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 PHONE = {"width": 360, "height": 780}
 DESK = {"width": 1280, "height": 860}
 
 
 @pytest.fixture
-def addresses(ask, add_step, block_run):
+def addresses(ask, add_step, block_run, users):
     approval = ask(
         data={"plan": "# Plan\n\n```\ndeploy --release 2026.47 --stages 10,50,100 --abort\n```\n"},
         auto_approve_after_seconds=1_800,
         risk="high",
     )
     run = approval.workflow_execution
+    files = [{"path": "a.py", "before": "one\ntwo\n" * 9, "after": "one\ntwo\n" * 8 + "2\n"}]
+    share = {"type": "number", "title": "Share", "x-edits": "/share"}
+    form = {"type": "object", "properties": {"share": share, "note": {"type": "string"}}}
+    rules = {"form_schema": form, "min_approvals": 2, "revise": "generate_plan", "max_revisions": 5}
+    reviewed = ask(data={"files": files, "share": 5}, rules=rules)
+    ask_question(reviewed.pk, user=users["approver"], body="Why?")
     return [
         "/",
         "/approvals/?tab=others",
         "/approvals/history/",
         f"/approvals/{approval.pk}/",
         f"/approvals/{approval.pk}/?choice=rejected",
+        f"/approvals/{reviewed.pk}/?view=side&file=1&line=1",
         f"/approvals/review/?id={approval.pk}&outcome=request_changes",
         "/approvals/standing/",
         "/executions/",

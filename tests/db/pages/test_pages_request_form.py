@@ -155,7 +155,7 @@ class TestVotes:
         words = text(approver.get(url(approval)))
         assert "0 of 2 approved" in words
         assert "It takes all of you and group legal." in words
-        assert "It is counted, and 1 more is wanted. Then" in words
+        assert "It is counted, and 1 more is wanted. Once all are in: execute_plan" in words
         assert re.search(r"Group legal .{0,80} Waiting", words)
 
     def test_a_vote_is_counted_shown_and_taken_back(self, approver, approval, client_for):
@@ -163,9 +163,9 @@ class TestVotes:
         words = text(answer)
         assert "is counted: 1 of 2." in words
         assert "Your approval is counted. 1 of 2 have approved." in words
-        assert re.search(
-            r"You As user123\. user123, on this page, today at .{0,20} Approved", words
-        )
+        assert "Waiting for others" in words
+        assert "Waiting for you" not in words
+        assert re.search(r"You user123, on this page, today at .{0,20} Approved", words)
         assert re.search(r"Group legal .{0,80} Waiting", words)
         back = approver.post(f"{url(approval)}retraction/", follow=True)
         assert back.redirect_chain == [(url(approval), 302)]
