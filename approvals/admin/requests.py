@@ -3,9 +3,7 @@
 import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
-from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -13,6 +11,8 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from approvals.admin.exports import cell_of
+from approvals.admin.forms import DecisionForm, ManyForm
 from approvals.models import (
     ApprovalComment,
     ApprovalDecision,
@@ -22,11 +22,13 @@ from approvals.models import (
     WorkflowStepApproval,
 )
 from approvals.rights import can_decide
-from approvals.services.decisions import Decision
+from approvals.services.decisions import Decision, DecisionResult
 from approvals.sign_in import decide_in_session
+from approvals.tally import tally
 from workflows.admin.display import json_block, link_to, related_lists
 from workflows.admin.filters import BoundedPaginator, WorkspaceFilter
 from workflows.admin.scope import ScopedAdmin, signed_in
+from workflows.downloads import CSV, attachment, csv_text
 from workflows.errors import InvalidInput, MgxError
 from workflows.models import Role
 from workflows.templatetags.mgx import approval_badge, risk_mark
@@ -36,40 +38,23 @@ if TYPE_CHECKING:
 else:
     TabularInline = admin.TabularInline
 
-_FEEDBACK = forms.Textarea(attrs={"class": "vLargeTextField", "rows": 4})
-
-
-class DecisionForm(forms.Form):
-    """What a person says to the request that they were shown."""
-
-    required_css_class = "required"
-
-    outcome = forms.ChoiceField(
-        label="Your decision",
-        choices=[
-            (Outcome.APPROVED, "Approve"),
-            (Outcome.REQUEST_CHANGES, "Request changes"),
-            (Outcome.REJECTED, "Reject"),
-        ],
-        widget=forms.RadioSelect,
-    )
-    feedback = forms.CharField(
-        required=False,
-        widget=_FEEDBACK,
-        help_text="Needed to reject or to request changes: what is wrong, what should change.",
-    )
-    digest = forms.CharField(widget=forms.HiddenInput)
-
-    def decision_on(self, approval_id: UUID) -> Decision:
-        """Return the decision that a valid form spells out."""
-        said = self.cleaned_data
-        return Decision(approval_id, said["outcome"], said["feedback"], digest=said["digest"])
-
-
-class ManyForm(forms.Form):
-    """What a person says to several requests at once."""
-
-    feedback = forms.CharField(required=False, widget=_FEEDBACK)
+#: The columns of an export.
+EXPORTED = (
+    "id",
+    "workspace",
+    "workflow_execution",
+    "title",
+    "status",
+    "risk",
+    "revision",
+    "digest",
+    "requested_by",
+    "requested_at",
+    "expires_at",
+    "approved_by",
+    "responded_at",
+    "feedback",
+)
 
 
 class ReadOnlyInline(TabularInline):
@@ -90,10 +75,21 @@ class ReadOnlyInline(TabularInline):
 
 class DecisionInline(ReadOnlyInline):
     model = ApprovalDecision
-    fields = ("decided_at", "user", "outcome", "comment", "door", "revision", "is_final")
+    fk_name = "approval"
+    fields = (
+        "record_number",
+        "decided_at",
+        "user",
+        "on_behalf_of",
+        "outcome",
+        "comment",
+        "door",
+        "revision",
+        "is_final",
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("user")
+        return super().get_queryset(request).select_related("user", "on_behalf_of")
 
 
 class CommentInline(ReadOnlyInline):
@@ -119,7 +115,15 @@ class WorkflowStepApprovalAdmin(ScopedAdmin):
         "expires_at",
         "approved_by",
     )
-    list_filter = (WorkspaceFilter, "status", "risk", "requested_at")
+    list_filter = (
+        WorkspaceFilter,
+        "status",
+        "risk",
+        "requested_at",
+        ("escalated_at", admin.EmptyFieldListFilter),
+        ("clock_stopped_at", admin.EmptyFieldListFilter),
+        ("workflow_execution", admin.EmptyFieldListFilter),
+    )
     list_select_related = ("workspace", "workflow_execution__workflow", "approved_by")
     large = (
         "approval_data",
@@ -131,7 +135,12 @@ class WorkflowStepApprovalAdmin(ScopedAdmin):
     search_help_text = "Words of the title, or the id of a request or a run"
     ordering = ("-id",)
     paginator = BoundedPaginator
-    actions = ("approve_selected", "request_changes_selected", "reject_selected")
+    actions = (
+        "approve_selected",
+        "request_changes_selected",
+        "reject_selected",
+        "export_selected",
+    )
     fieldsets = (
         (
             None,
@@ -141,7 +150,9 @@ class WorkflowStepApprovalAdmin(ScopedAdmin):
                     ("workspace", "project"),
                     ("of_run", "of_step", "requested_by"),
                     ("requested_at", "expires_at", "auto_approve_after_seconds"),
+                    ("clock_stopped_at", "escalated_at"),
                     ("required_approvers", "prevent_self_approval"),
+                    "votes",
                     ("approved_by", "responded_at"),
                     "feedback",
                     ("revision_shown", "parent"),
@@ -180,6 +191,12 @@ class WorkflowStepApprovalAdmin(ScopedAdmin):
     def revision_shown(self, approval: WorkflowStepApproval) -> int:
         return approval.revision
 
+    @admin.display(description="Approvals")
+    def votes(self, approval: WorkflowStepApproval) -> str:
+        counted = tally(approval)
+        missing = f"; missing: {', '.join(counted.missing)}" if counted.missing else ""
+        return f"{counted.given} of {counted.needed}{missing}"
+
     @admin.display(description="Earlier request")
     def parent(self, approval: WorkflowStepApproval) -> SafeString | str:
         return link_to(approval.parent_approval)
@@ -217,7 +234,7 @@ class WorkflowStepApprovalAdmin(ScopedAdmin):
         approval = self.get_object(request, object_id)
         if approval is None:
             return super().change_view(request, object_id, form_url, extra_context)
-        form = DecisionForm(request.POST or None, initial={"digest": approval.digest})
+        form = DecisionForm(request.POST or None, approval)
         if request.method == "POST" and form.is_valid() and self._decide(request, approval, form):
             return HttpResponseRedirect(request.get_full_path())
         eligibility = can_decide(signed_in(request), approval)
@@ -241,22 +258,25 @@ class WorkflowStepApprovalAdmin(ScopedAdmin):
                 raise result
         except InvalidInput as error:
             for problem in error.problems:
-                field = problem.path.removeprefix("/")
-                form.add_error(field if field in form.fields else None, problem.message)
+                field, _, place = problem.path.removeprefix("/").partition("/")
+                message = f"{place}: {problem.message}" if place else problem.message
+                form.add_error(field if field in form.fields else None, message)
             return False
         except MgxError as error:
             self.tell_refusal(request, error)
         else:
-            self._say_decided(request, result.approval, repeated=result.repeated)
+            self._say_decided(request, result)
         return True
 
-    def _say_decided(self, request: HttpRequest, approval: Any, *, repeated: bool) -> None:
+    def _say_decided(self, request: HttpRequest, result: DecisionResult) -> None:
+        approval = result.approval
         outcome = ApprovalStatus(approval.status).label
-        before = " already" if repeated else ""
-        text = format_html("“{}”: your decision is{} recorded. {}.", approval, before, outcome)
+        before = " already" if result.repeated else ""
+        said = f"{outcome}." if result.is_final else "More approvals are needed."
+        text = format_html("“{}”: your decision is{} recorded. {}", approval, before, said)
         self.message_user(request, text, messages.SUCCESS)
-        if not repeated:
-            self.log_change(request, approval, f"{outcome}.")
+        if not result.repeated:
+            self.log_change(request, approval, said)
 
     # --- several at once ------------------------------------------------------------------------
 
@@ -312,4 +332,10 @@ class WorkflowStepApprovalAdmin(ScopedAdmin):
             if isinstance(result, MgxError):
                 self.tell_refusal(request, result, f"“{approval}”")
             else:
-                self._say_decided(request, result.approval, repeated=result.repeated)
+                self._say_decided(request, result)
+
+    @admin.action(description="Export as CSV", permissions=["view"])
+    def export_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
+        rows = queryset.select_related("requested_by")[: BoundedPaginator.MAX_ROWS]
+        cells = ([cell_of(row, name) for name in EXPORTED] for row in rows)
+        return attachment(csv_text([EXPORTED, *cells]).encode(), CSV, "requests.csv")
