@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from mgx.api import urlpatterns
+from workflows.core.approval import Approval
 from workflows.core.documents import load_document
 from workflows.core.steps import STEP_TYPES
 from workflows.core.validation import validate
@@ -24,6 +26,19 @@ def test_names_every_setting_and_no_other() -> None:
     table = section("**Settings**")
     named = set(re.findall(r"`([A-Z][A-Z_]+)`", "".join(re.findall(r"^\| (.*?) \|", table, re.M))))
     assert named == read
+
+
+def test_names_every_key_of_a_gate_and_no_other() -> None:
+    table = re.findall(r"^\| (`.*?) \|", section("**Approvals**").split("\n- *")[0], re.M)
+    assert set(re.findall(r"`(\w+)`", "".join(table))) == set(Approval.model_fields)
+
+
+def test_names_only_addresses_that_exist() -> None:
+    routes = {re.sub(r"<\w+:(\w+)>", r"{\1}", str(each.pattern)) for each in urlpatterns}
+    text = section("**Approvals**")
+    named = set(re.findall(r"`((?:[\w-]+/)+(?:\{\w+\}/[\w-]+/)?)[`?]", text))
+    assert named
+    assert named <= routes
 
 
 def test_names_every_step_type() -> None:
