@@ -42,7 +42,8 @@ def pause_execution(
     """Let nothing more of a run start until it is resumed; its clock stands still.
 
     What runs already ends and is recorded. Open approvals can be decided; what follows from them
-    waits. Conflicts: ``already_ended``, ``already_paused``.
+    waits. A sub-workflow's run is a run of its own, and goes on. Conflicts: ``already_ended``,
+    ``already_paused``.
     """
     with transaction.atomic():
         execution, now = _take(execution_id, user)
