@@ -34,7 +34,7 @@ class Reporter:
         self.events.extend(drafts)
 
     def started(self, run: Run, record: StepRecord, agent_name: str = "") -> None:
-        data: dict[str, object] = {"step": record.name, "attempt": record.attempts}
+        data = _of_step(record)
         if agent_name:
             data["agent"] = agent_name
         by = f" on {agent_name}" if agent_name else ""
@@ -42,7 +42,7 @@ class Reporter:
 
     def ended(self, run: Run, record: StepRecord) -> None:
         event_type, words = _STEP_ENDED[record.status]
-        data: dict[str, object] = {"step": record.name, "attempt": record.attempts}
+        data = _of_step(record)
         if record.error_code:
             data["error_code"] = record.error_code
         if record.skip_reason:
@@ -123,3 +123,10 @@ class Reporter:
                 message=message,
             )
         )
+
+
+def _of_step(record: StepRecord) -> dict[str, object]:
+    data: dict[str, object] = {"step": record.name, "attempt": record.attempts}
+    if record.revision > 1:
+        data["revision"] = record.revision
+    return data

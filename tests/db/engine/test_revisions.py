@@ -11,7 +11,7 @@ from approvals.models import ApprovalDecision, Door, WorkflowStepApproval
 from approvals.services.decisions import Decision, decide
 from approvals.services.retraction import retract
 from tests.db.engine.by_hand import DriverByHand
-from tests.db.engine.scenes import AT_ONCE, Scene, agent, gate, request_of, task
+from tests.db.engine.scenes import AT_ONCE, Scene, agent, events_of, gate, request_of, task
 from workflows.core.outcomes import Completed, Failed
 from workflows.engine.inputs import dump_json
 from workflows.models import WorkflowExecution, WorkflowStepExecution
@@ -101,6 +101,9 @@ def test_what_made_the_work_runs_again_with_what_was_said_and_what_it_made(
     assert [(r.status, r.feedback) for r in requests] == [
         ("request_changes", "Not 1"), ("request_changes", "Not 2"), ("approved", ""),
     ]  # fmt: skip
+    begun = events_of(execution.pk, "step_started")
+    made_by = [e.data.get("revision", 1) for e in begun if e.data["step"] == "plan"]
+    assert made_by == [1, 2, 3]
     output = WorkflowStepExecution.objects.get(name="gate", revision=2).output_data
     assert (output["status"], output["approved"]) == ("request_changes", False)
     assert output["payload"] == {"plan": {"stages": 2}}
