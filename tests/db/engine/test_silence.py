@@ -116,6 +116,20 @@ def test_on_its_timeout_a_request_may_be_escalated_once_and_then_it_fails(
     assert not Timer.objects.exists()
 
 
+def test_who_decides_on_what_should_have_been_escalated_comes_too_late_once(
+    scene: Scene, ask: Ask
+) -> None:
+    """Nobody had noticed that its time was up."""
+    request = ask(expires_after_seconds=100, on_timeout="escalate", escalate_to=["editor"])
+    WorkflowStepApproval.objects.update(expires_at=database_now())
+    with pytest.raises(Conflict, match="expired"):
+        decide(Decision(request.id, "approved"), user=scene.users["approver"], door=Door.API)
+    request.refresh_from_db()
+    assert (request.status, request.escalated_at is None) == ("pending", False)
+    decide(Decision(request.id, "approved"), user=scene.users["editor"], door=Door.API)
+    assert not Timer.objects.exists()
+
+
 def test_who_is_gone_is_not_escalated_to(scene: Scene, ask: Ask, make_member: Any) -> None:
     bob = make_member("bob", scene.workspace, "approver")
     request = ask(
