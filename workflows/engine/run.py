@@ -182,10 +182,15 @@ class Run:
             if record.previous is ABSENT and record.status not in TERMINAL_STEP_STATUSES:
                 yield record
         for record in self.earlier.values():
-            block = self.records.get(record.parent)
-            is_coming = block is not None and block.status not in TERMINAL_STEP_STATUSES
-            if is_coming and record.last_result is ABSENT:
+            if record.last_result is ABSENT and self._may_come_again(record):
                 yield record
+
+    def _may_come_again(self, record: StepRecord) -> bool:
+        """Tell whether the block has not ended in which a step of an earlier time stands."""
+        around = record.parent
+        while around in self.earlier:
+            around = self.earlier[around].parent
+        return self.records[around].status not in TERMINAL_STEP_STATUSES
 
     def attach(self, frame: Frame, leave_out: Collection[str] = ()) -> None:
         """Put the records into a frame that belong to its steps, with what they came to.

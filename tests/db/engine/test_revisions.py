@@ -423,6 +423,30 @@ def test_a_gate_in_a_block_sends_back_what_is_in_its_own_round(
     assert status_of(execution) == "completed"
 
 
+def test_what_stands_deep_in_a_block_has_its_own_output_at_hand_too(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    do = task("do", inputs={"was": "${revision.previous}"})
+    inner = block("sequential", "inner", task("first"), do)
+    execution = scene.run(
+        PLAN, block("parallel", "outer", inner, after=["plan"]),
+        gate(after=["outer"], revise="plan"),
+    )  # fmt: skip
+    hand.turn()
+    hand.finish("plan")
+    hand.finish("first")
+    made(hand, "do", {"n": 1})
+    send_back(scene, execution)
+    hand = take_over(hand)
+    hand.finish("plan")
+    hand = take_over(hand)
+    assert hand.begun["first"].previous == {"by": "first"}
+    hand.finish("first")
+    assert hand.begun["do"].inputs == {"was": {"n": 1}}
+    hand.finish("do")
+    assert request_of(execution).revision == 2
+
+
 def test_a_loop_that_is_done_anew_counts_its_rounds_from_the_first(
     scene: Scene, hand: DriverByHand
 ) -> None:
