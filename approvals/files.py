@@ -50,7 +50,8 @@ class File:
 
     def lines(self, side: Side) -> list[str]:
         """Return its lines as they are (``old``) or as they become (``new``)."""
-        return ((self.before if side == "old" else self.after) or "").splitlines()
+        lines = ((self.before if side == "old" else self.after) or "").split("\n")
+        return lines if lines[-1] else lines[:-1]
 
 
 def files_of(approval: WorkflowStepApproval) -> list[File]:

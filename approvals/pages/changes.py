@@ -23,6 +23,7 @@ from workflows.pages.differences import Difference, find_differences
 
 _CLAIMS: Final = ("answers", "addresses")
 _MOST_CLAIMS: Final = 200
+_MOST_BESIDE: Final = 5
 _SHORTEST: Final = 3
 _SPACES: Final = re.compile(r"\s+")
 _PARTED: Final = re.compile(r"[/.\[\]]")
@@ -181,19 +182,25 @@ class Changes:
         for claim in self._claims:
             if not (_begins(place, claim.place) or _begins(claim.place, place)):
                 continue
-            written = list(self._written(claim.words))
+            written = self._written[claim.words]
             said |= dict.fromkeys(written)
             if not written:
                 invented[claim.words] = None
-        return Answer(difference, tuple(said), tuple(invented))
+        return Answer(difference, tuple(said)[:_MOST_BESIDE], tuple(invented)[:_MOST_BESIDE])
 
-    def _written(self, words: str) -> Iterator[tuple[Said, str]]:
-        """Yield the lines of feedback that hold words, however they are spaced."""
-        wanted = _plain(words)
-        for said in self.said if len(wanted) >= _SHORTEST else ():
-            for line in said.lines:
-                if wanted in _plain(line) or _plain(line) in wanted:
-                    yield said, line
+    @cached_property
+    def _written(self) -> dict[str, list[tuple[Said, str]]]:
+        """The lines of feedback that hold the words of each claim, however they are spaced."""
+        lines = [(said, line, _plain(line)) for said in self.said for line in said.lines]
+        found = {}
+        for words in {claim.words for claim in self._claims}:
+            wanted = _plain(words)
+            found[words] = [
+                (said, line)
+                for said, line, plain in lines
+                if len(wanted) >= _SHORTEST and (wanted in plain or plain in wanted)
+            ]
+        return found
 
 
 def later_revision(approval: WorkflowStepApproval) -> WorkflowStepApproval | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +20,10 @@ MOST_LINES: Final = 3_000
 #: Unchanged lines that are shown around a change; more of them are folded.
 CONTEXT: Final = 3
 LONGEST_LINE: Final = 2_000
+#: What is invisible, or turns the direction of what follows: it is shown by its number.
+_HIDDEN: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
+)
 #: A diff of more lines is folded as a whole.
 FOLD_ABOVE: Final = 400
 
@@ -85,7 +90,7 @@ class ShownFile:
     left_out: int = 0
     #: The line that a link asks to remark on.
     asked: tuple[str, int] | None = None
-    remark_count: int = 0
+    remarks: int = 0
     #: What was posted of it and refused, by field, with `error` and the `field` that it is of.
     refused: Mapping[str, str] = field(default_factory=dict)
 
@@ -94,9 +99,14 @@ class ShownFile:
         return sum(len(chunk.lines) for chunk in self.chunks) > FOLD_ABOVE
 
     @property
-    def outcome(self) -> str:
-        """What the reader said, or what they tried to say."""
-        return self.refused.get("outcome") or (self.mine.outcome if self.mine else "")
+    def end(self) -> str:
+        """What becomes of the line break at its end, which no line shows."""
+        before, after = self.file.before, self.file.after
+        if not before or not after or before.endswith("\n") == after.endswith("\n"):
+            return ""
+        return "The last line " + (
+            "ends with a break now." if after[-1] == "\n" else "has no break any more."
+        )
 
     @property
     def comment(self) -> str:
@@ -151,7 +161,7 @@ class Files:
                 mine=next((r for r in of_it if r.reviewer_id == self._reader.pk), None),
                 others=[r for r in of_it if r.reviewer_id != self._reader.pk],
                 asked=self._asked_line(number),
-                remark_count=sum(len(each) for key, each in remarks.items() if key[0] == file.path),
+                remarks=sum(len(each) for key, each in remarks.items() if key[0] == file.path),
                 refused=self._refused if self._refused.get("path") == file.path else {},
             )
             _fill(shown, remarks, budget)
@@ -280,4 +290,10 @@ def _take(budget: _Budget) -> bool:
 
 
 def _cut(line: str) -> str:
-    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…"
+    """A line as it is shown: bounded, and with nothing in it that would hide or turn its text."""
+    line = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…"
+    return line if line.isascii() and line.isprintable() else _HIDDEN.sub(_name, line)
+
+
+def _name(character: re.Match[str]) -> str:
+    return f"⟨U+{ord(character[0]):04X}⟩"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 #: How many pairs are compared; where there are more, everything counts as changed.
-MOST_PAIRS: Final = 200_000_000
+MOST_PAIRS: Final = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)

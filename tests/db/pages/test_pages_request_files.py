@@ -66,6 +66,20 @@ class TestTheDiff:
         assert "src/a.py" not in content
         assert "src/a.py" in page.partition("Raw JSON")[2].partition("</pre>")[0]
 
+    @pytest.mark.parametrize(
+        ("before", "after", "shown"),
+        [
+            ("a\n", "a\u202eb\n", "a<mark>⟨U+202E⟩b</mark>"),
+            ("a\n", "a\u200b\n", "a<mark>⟨U+200B⟩</mark>"),
+            ("a\r\n", "a\n", "a<mark>⟨U+000D⟩</mark>"),
+            ("a\n", "a", "The last line has no break any more."),
+            ("a", "a\n", "The last line ends with a break now."),
+        ],
+    )
+    def test_nothing_in_them_is_hidden(self, approver, ask, before, after, shown):
+        approval = ask(data={"files": [{"path": "a", "before": before, "after": after}]})
+        assert shown in html(approver.get(url(approval)))
+
     def test_huge_files_are_cut_and_take_no_time(self, approver, ask):
         before, after = "a\nb\n" * 60_000, "b\na\n" * 60_000
         files = [{"path": "huge", "before": before, "after": after}]
