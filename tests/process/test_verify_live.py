@@ -3,6 +3,7 @@
 import pytest
 
 from tests.process.engine_cluster import Cluster, Killer, cluster
+from tests.process.installation import eventually
 
 __all__ = ["cluster"]
 
@@ -11,6 +12,8 @@ RUNS = 60
 
 @pytest.mark.parametrize("kills", [False, True])
 def test_what_is_under_way_is_no_violation(cluster: Cluster, kills: bool) -> None:
+    # What has died is found out at once; a process that only waits for the processor is not dead.
+    cluster.installation.environment["MGX_LEASE_SECONDS"] = "10"
     cluster.run(f"scenes.start(scenes.publish(scenes.STEPS), {RUNS})")
     cluster.start()
     cluster.run_in_background("decide_everything()")
@@ -18,6 +21,7 @@ def test_what_is_under_way_is_no_violation(cluster: Cluster, kills: bool) -> Non
     live = 0
     for _ in range(3):
         if kills:
+            eventually(lambda: len(cluster.drivers()) == 2, 60, "both drivers", cluster.log)
             killer.kill_a_worker()
             cluster.keep_running()
         live += cluster.live_runs() > 0
