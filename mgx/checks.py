@@ -7,6 +7,7 @@ run those of ``STARTING``, which need no pages and so start in half the time.
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
@@ -124,6 +125,21 @@ def check_exposure(**_: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+@register(Tags.security)
+def check_address_in_mail(**_: Any) -> list[CheckMessage]:
+    """A link in mail must not lead people to their own machine."""
+    public = [host for host in settings.ALLOWED_HOSTS if not is_loopback(host)]
+    if not public or not is_loopback(urlsplit(settings.MGX_URL).hostname or ""):
+        return []
+    return [
+        Warning(
+            f"Links in mail lead to {settings.MGX_URL}.",
+            hint="Set MGX_URL to the address under which people reach MGX.",
+            id="mgx.W002",
+        )
+    ]
 
 
 def is_loopback(host: str) -> bool:

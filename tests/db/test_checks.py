@@ -70,6 +70,15 @@ def test_what_others_can_reach_is_judged_more_strictly(
     assert ids(checks.check_exposure()) == expected
 
 
+def test_links_in_mail_lead_to_where_people_reach_it(settings: Any) -> None:
+    settings.MGX_URL, settings.ALLOWED_HOSTS = "http://127.0.0.1:8000", ["localhost"]
+    assert ids(checks.check_address_in_mail()) == set()
+    settings.ALLOWED_HOSTS = ["mgx.example.org"]
+    assert ids(checks.check_address_in_mail()) == {"mgx.W002"}
+    settings.MGX_URL = "https://mgx.example.org"
+    assert ids(checks.check_address_in_mail()) == set()
+
+
 class Cursor:
     """Answers each statement from a table; None means that nobody answers."""
 
