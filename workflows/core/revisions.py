@@ -12,9 +12,8 @@ _MAKERS = ("task", "agent")
 
 def maker_for(graph: Graph, gate: str, step_types: Mapping[str, str]) -> str | None:
     """Return the nearest task or agent step before a gate: the last of them in the order."""
-    before = graph.ancestors(gate)
-    makers = (n for n in reversed(graph.order) if n in before and step_types[n] in _MAKERS)
-    return next(makers, None)
+    makers = (name for name in reversed(graph.order) if step_types[name] in _MAKERS)
+    return next((name for name in makers if graph.is_ancestor(name, gate)), None)
 
 
 def steps_done_anew(graph: Graph, first: str, gate: str) -> tuple[str, ...]:

@@ -174,7 +174,7 @@ class Advance:
         record.attempts += 1
         context = run.context(record, inputs)
         if plug.gate:
-            revises = run.plan.revises.get(name, "")
+            revises = run.plan.done_anew_from(name) if step.step_type == "approval" else ""
             opening = Opening(context, texts, payload, settings, revises)
             self._to_open.setdefault(plug.gate, []).append((run, record, opening))
             frame.progress.record(name, StepStatus.WAITING)

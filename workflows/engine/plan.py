@@ -1,7 +1,7 @@
 """A published version as the engine asks it: what follows from its definition alone."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from workflows.core.compiled import CompiledDefinition
 from workflows.core.retry import RetryPolicy
@@ -16,7 +16,6 @@ class Plan:
     ``needs``: the steps whose outputs a step refers to; ``kept``: those that any step refers to,
     or that are the result of the run or of a block. ``fallbacks``: what runs in a step's place
     once its attempts are used up. ``loops``: how many blocks around a step run in rounds.
-    ``revises``: the step from which on a gate has the work done anew that it sends back.
     """
 
     compiled: CompiledDefinition
@@ -26,7 +25,7 @@ class Plan:
     kept: frozenset[str]
     fallbacks: dict[str, AnyStep]
     loops: dict[str, int]
-    revises: dict[str, str]
+    _first_steps: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, compiled: CompiledDefinition) -> "Plan":
@@ -59,12 +58,20 @@ class Plan:
             kept=frozenset(compiled.graph.leaves).union(nested, *needs.values()),
             fallbacks={s.name: other for s in steps if (other := fallback_step(s))},
             loops={s.name: _loops_around(compiled, s.name) for s in steps},
-            revises={
-                s.name: first
-                for s in steps
-                if isinstance(s, ApprovalStep) and (first := _first_done_anew(compiled, s))
-            },
         )
+
+    def done_anew_from(self, gate: str) -> str:
+        """Return the step from which on the work is done anew that a gate sends back; "" if there
+        is none."""
+        first = self._first_steps.get(gate)
+        if first is None:
+            step = self.compiled.steps[gate].step
+            assert isinstance(step, ApprovalStep)
+            graph = self.compiled.graphs[self.compiled.blocks[gate]]
+            step_types = {name: self.compiled.steps[name].step.step_type for name in graph.order}
+            first = step.config.approval.revise or maker_for(graph, gate, step_types) or ""
+            self._first_steps[gate] = first
+        return first
 
     def place_of(self, row_name: str) -> tuple[str, str]:
         """Return a step's name in the definition, and what stands behind it in a row's name."""
@@ -78,12 +85,6 @@ class Plan:
 
 
 _NUMBER = re.compile(r"\[\d+\]$")
-
-
-def _first_done_anew(compiled: CompiledDefinition, gate: ApprovalStep) -> str | None:
-    step_types = {name: step.step.step_type for name, step in compiled.steps.items()}
-    graph = compiled.graphs[compiled.blocks[gate.name]]
-    return gate.config.approval.revise or maker_for(graph, gate.name, step_types)
 
 
 def _loops_around(compiled: CompiledDefinition, name: str) -> int:

@@ -1,0 +1,60 @@
+"""Which steps are done anew when a gate sends work back, and which rows still count."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from workflows.core.graph import Graph
+from workflows.core.revisions import maker_for, rows_of_today, steps_done_anew
+
+EARLY = datetime(2030, 1, 1, tzinfo=UTC)
+LATE = datetime(2030, 1, 2, tzinfo=UTC)
+
+#: a → b → c → gate → after, with x beside b and y beside c.
+GRAPH = Graph(
+    {
+        "a": (),
+        "b": ("a",),
+        "x": ("a",),
+        "c": ("b",),
+        "y": ("b",),
+        "gate": ("c", "a"),
+        "after": ("gate",),
+    }
+)
+
+
+@dataclass
+class Row:
+    parent: str = ""
+    revised_at: datetime | None = None
+
+
+def test_between_stands_what_the_one_leads_to_and_the_gate_needs() -> None:
+    assert steps_done_anew(GRAPH, "a", "gate") == ("a", "b", "c", "gate")
+    assert steps_done_anew(GRAPH, "c", "gate") == ("c", "gate")
+
+
+def test_the_nearest_maker_is_the_last_task_or_agent_before_the_gate() -> None:
+    kinds = dict.fromkeys(GRAPH.order, "task")
+    assert maker_for(GRAPH, "gate", kinds) == "c"
+    assert maker_for(GRAPH, "gate", kinds | {"c": "wait"}) == "b"
+    assert maker_for(GRAPH, "gate", kinds | {"c": "approval", "b": "parallel", "a": "agent"}) == "a"
+    assert maker_for(GRAPH, "a", kinds) is None
+    assert maker_for(GRAPH, "gate", dict.fromkeys(GRAPH.order, "condition")) is None
+
+
+def test_what_stood_in_a_block_before_it_was_sent_back_counts_no_more() -> None:
+    rows = {
+        "top": Row(),
+        "block": Row(revised_at=LATE),
+        "inner": Row("block", EARLY),
+        "deep": Row("inner", LATE),
+        "again": Row("block", LATE),
+        "never": Row("block"),
+    }
+    assert set(rows_of_today(rows)) == {"top", "block", "again"}
+
+
+def test_what_was_sent_back_within_a_block_counts() -> None:
+    rows = {"block": Row(revised_at=EARLY), "inner": Row("block", LATE), "plain": Row("first")}
+    assert set(rows_of_today(rows)) == {"block", "inner", "plain"}
