@@ -121,7 +121,8 @@ def test_who_decides_on_what_should_have_been_escalated_comes_too_late_once(
 ) -> None:
     """Nobody had noticed that its time was up."""
     request = ask(expires_after_seconds=100, on_timeout="escalate", escalate_to=["editor"])
-    WorkflowStepApproval.objects.update(expires_at=database_now())
+    let_half_pass()
+    let_half_pass()
     with pytest.raises(Conflict, match="expired"):
         decide(Decision(request.id, "approved"), user=scene.users["approver"], door=Door.API)
     request.refresh_from_db()
