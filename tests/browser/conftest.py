@@ -101,8 +101,9 @@ def chromium() -> Iterator[Browser]:
 
 
 def _fault(message: ConsoleMessage) -> list[str]:
-    """What is wrong about a line of the console; a refused form is not, it was asked for."""
-    is_refusal = "the server responded with a status of 400" in message.text
+    """What is wrong about a line of the console; a refusal is not, it was asked for."""
+    refusals = (f"responded with a status of {status}" for status in (400, 409, 410))
+    is_refusal = any(refusal in message.text for refusal in refusals)
     return [message.text] if message.type == "error" and not is_refusal else []
 
 
