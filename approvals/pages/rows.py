@@ -132,9 +132,10 @@ def _row(
     run = approval.workflow_execution
     following = Following(approval, definitions.get(run.version_id) if run else None)
     silence = silence_of(approval)
-    left = (silence.at - now) if silence.at else None
+    due_at = None if silence.is_stopped else silence.at
+    left = (due_at - now) if due_at else None
+    whole = (due_at - approval.requested_at) if due_at else None
     count = tally(approval)
-    whole = (silence.at - approval.requested_at) if silence.at else None
     return Row(
         approval=approval,
         starts=following.starts(),
@@ -145,7 +146,7 @@ def _row(
         is_near=left is not None and left <= NEAR,
         is_decidable=approval.status == "pending" and _right(approval) is not None,
         stands_in_for=delegators.get(approval.pk, ""),
-        group=_group(silence.at, now),
+        group=_group(due_at, now),
     )
 
 

@@ -25,7 +25,7 @@ def history(request: PageRequest) -> HttpResponse:
     shown = History(request.reader, request.GET.dict())
     inbox = Inbox(request.reader, {}, database_now())
     context = {"place": "inbox", "shown": shown, "inbox": inbox, "waiting_count": inbox.mine}
-    context |= {"exported_at_most": EXPORTED_AT_MOST}
+    context |= {"exported_at_most": f"{EXPORTED_AT_MOST:,}"}
     context |= {"outcomes": OUTCOMES, "risks": Risk.choices, "doors": Door.choices}
     return answer(request, "approvals/history.html", context, regions=REGIONS)
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import transaction
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, InvalidMessage
 
 from mgx.bench.scene import Figures, Scene, spread
 from mgx.bench.scratch import allow_many_sockets, proportional_mb, web
@@ -22,6 +23,7 @@ _EVENTS = 40
 _PAUSE_SECONDS = 0.25
 _OPENED_AT_ONCE = 20
 _GIVE_UP_SECONDS = 60.0
+_TRIES = 5
 
 
 def sockets(scene: Scene, *, workers: int, size: int | None) -> Figures:
@@ -79,18 +81,30 @@ async def _open(
 
     async def open_one() -> ClientConnection:
         async with gate:
-            made = connect(
-                address,
-                additional_headers=headers,
-                compression=None,
-                ping_interval=None,
-                open_timeout=_GIVE_UP_SECONDS,
-            )
-            socket = await stack.enter_async_context(made)
+            socket = await _connect(address, headers)
+            stack.push_async_callback(socket.close)
             await asyncio.wait_for(socket.recv(), _GIVE_UP_SECONDS)
             return socket
 
     return await asyncio.gather(*(open_one() for _ in range(count)))
+
+
+async def _connect(address: str, headers: dict[str, str]) -> ClientConnection:
+    """Open a socket, again if the server was too busy to answer."""
+    for _ in range(_TRIES - 1):
+        with suppress(InvalidHandshake, InvalidMessage, TimeoutError):
+            return await _connection(address, headers)
+    return await _connection(address, headers)
+
+
+def _connection(address: str, headers: dict[str, str]) -> connect:
+    return connect(
+        address,
+        additional_headers=headers,
+        compression=None,
+        ping_interval=None,
+        open_timeout=_GIVE_UP_SECONDS,
+    )
 
 
 async def _hear(socket: ClientConnection, heard: list[tuple[int, float]]) -> None:

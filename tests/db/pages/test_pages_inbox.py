@@ -233,9 +233,13 @@ class TestMarks:
         assert '<span class="strong">You</span>' in page
 
     def test_an_open_question_stops_the_clock(self, approver, ask, users):
-        approval = ask(auto_approve_after_seconds=600)
+        approval = ask("Asked back", auto_approve_after_seconds=600)
+        ask("Soon", expires_after_seconds=900)
         questions.ask(approval.pk, user=users["approver"], body="Why?")
-        page = html(approver.get("/approvals/"))
+        answer = approver.get("/approvals/")
+        assert row_titles(answer) == ["Soon", "Asked back"]
+        assert groups(answer) == [("Within the hour", "1"), ("Later", "1")]
+        page = html(answer)
         assert "Question open" in page
         assert "clock stopped" in page
         assert "approves itself" not in page

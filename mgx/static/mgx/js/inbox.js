@@ -32,3 +32,15 @@ document.addEventListener("mgx:refreshing", ({ target, detail }) => {
 });
 document.addEventListener("mgx:refreshed", remember);
 remember();
+
+// A list that is being filtered stays where it is, paler; one that could not be loaded says so.
+const failed = () => document.querySelector("[data-list-failed]");
+
+document.addEventListener("htmx:beforeRequest", ({ detail }) => {
+  detail.target.setAttribute("aria-busy", "true");
+  if (failed()) failed().hidden = true;
+});
+document.addEventListener("htmx:afterRequest", ({ detail }) => {
+  detail.target.removeAttribute("aria-busy");
+  if (failed()) failed().hidden = detail.successful;
+});
