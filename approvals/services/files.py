@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from approvals.files import File, Side, files_of, rolled_up
+from approvals.files import File, files_of, rolled_up
 from approvals.models import ApprovalStatus, FileOutcome, FileReview, LineComment
 from approvals.models import WorkflowStepApproval as Approval
 from approvals.rights import can_decide
