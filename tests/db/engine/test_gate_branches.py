@@ -90,13 +90,18 @@ def test_where_a_rejection_fails_the_gate_the_step_for_silence_does_not_run(
 
 def test_what_the_gate_leads_to_commits_with_its_end(scene: Scene, hand: DriverByHand) -> None:
     """A driver that is stopping leaves the decision to the next one."""
-    execution = start(scene, hand, **BRANCHES)
+    execution = scene.run(
+        task("beside"), gate(on_reject="tidy"),
+        task("act", after=["gate"]), task("tidy", after=["gate"]),
+    )  # fmt: skip
+    hand.turn()
     scene.decide(execution, "rejected", "No")
     hand.turn(is_draining=True)
-    assert statuses(execution) == {"gate": "waiting"}
+    assert statuses(execution) == {"beside": "running", "gate": "waiting"}
+    hand.holdings.hand_back_all()
     another = DriverByHand()
     another.turn()
-    assert set(another.begun) == {"tidy"}
+    assert set(another.begun) == {"beside", "tidy"}
     assert statuses(execution)["act"] == "skipped branch_not_taken"
 
 
