@@ -1,7 +1,6 @@
 """Deciding: one request or several, taking a decision back, and the receipt that others check."""
 
 import json
-from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -20,15 +19,15 @@ from approvals.api.bodies import (
 )
 from approvals.api.decided import decided_document
 from approvals.api.serializers import ApprovalSerializer, DecidedSerializer
-from approvals.models import ApprovalStatus, Door, Outcome, Risk, WorkflowStepApproval
-from approvals.services.decisions import Decision, DecisionResult, decide, decide_many
+from approvals.models import ApprovalStatus, Door, Outcome, WorkflowStepApproval
+from approvals.services.decisions import Decision, DecisionResult, decide_many
 from approvals.services.receipts import check_receipt, receipt
 from approvals.services.retraction import retract
-from approvals.sign_in import require_recent_sign_in
+from approvals.sign_in import decide_in_session
 from workflows.api.base import ApiView, caller
 from workflows.api.fields import StrictSerializer, read_input
 from workflows.api.idempotency import idempotent
-from workflows.errors import MgxError, NotPermitted
+from workflows.errors import MgxError
 from workflows.models import ApiToken
 
 
@@ -101,14 +100,10 @@ class BatchDecisions(ApiView):
     def post(self, request: Request) -> Response:
         """Decide several requests; each is judged and recorded by itself."""
         given = read_input(BatchDecisionRequest, request.data)["decisions"]
-        refused = _too_old_a_sign_in(request, [each["approval_id"] for each in given])
-        taken = [each for each in given if each["approval_id"] not in refused]
-        outcomes = iter(
-            decide_many([Decision(**each) for each in taken], user=caller(request), door=Door.API)
-        )
+        outcomes = _take(request, [Decision(**each) for each in given])
         results = [
-            self._result(each["approval_id"], refused.get(each["approval_id"]) or next(outcomes))
-            for each in given
+            self._result(each["approval_id"], outcome)
+            for each, outcome in zip(given, outcomes, strict=True)
         ]
         return Response({"results": results})
 
@@ -171,22 +166,14 @@ class ReceiptCheck(ApiView):
 
 def _decide(request: Request, id: Any, body: type[StrictSerializer], **outcome: str) -> Response:
     given = read_input(body, request.data)
-    if refused := _too_old_a_sign_in(request, [id]):
-        raise refused[id]
-    decision = Decision(approval_id=id, **{**given, **outcome})
-    result = decide(decision, user=caller(request), door=Door.API)
+    (result,) = _take(request, [Decision(approval_id=id, **{**given, **outcome})])
+    if isinstance(result, MgxError):
+        raise result
     return Response(decided_document(result, caller(request)))
 
 
-def _too_old_a_sign_in(request: Request, ids: Iterable[UUID]) -> dict[UUID, NotPermitted]:
-    """Return those of high risk that a session from long ago cannot decide; a token always can."""
+def _take(request: Request, decisions: list[Decision]) -> list[DecisionResult | MgxError]:
+    """Decide; a session may be too old for a high risk, a token never is."""
     if isinstance(request.auth, ApiToken):
-        return {}
-    visible = WorkflowStepApproval.objects.visible_to(caller(request))
-    refused = {}
-    for approval in visible.filter(pk__in=ids, risk=Risk.HIGH).only("risk"):
-        try:
-            require_recent_sign_in(request._request, approval)
-        except NotPermitted as refusal:
-            refused[approval.pk] = refusal
-    return refused
+        return decide_many(decisions, user=caller(request), door=Door.API)
+    return decide_in_session(request._request, decisions, door=Door.API)

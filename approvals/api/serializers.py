@@ -216,8 +216,8 @@ class DecidedSerializer(ApprovalSerializer):
     """A request after a decision; ``is_final``: it has ended, and waits for no further vote."""
 
     is_final = serializers.BooleanField()
-    questions = None
-    revisions = None
+    questions = None  # type: ignore[assignment]  # that is how a field is left out
+    revisions = None  # type: ignore[assignment]
 
     class Meta(ApprovalSerializer.Meta):
         # What else there is about it, its own address tells.

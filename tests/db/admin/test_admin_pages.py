@@ -26,6 +26,8 @@ from workflows.models import (
     Project,
     Timer,
     User,
+    WebhookDelivery,
+    WebhookEndpoint,
     Workflow,
     WorkflowExecution,
     WorkflowSchedule,
@@ -54,6 +56,7 @@ READ_ONLY = [
     AgentMemoryEntry,
     AgentHandoff,
     ApiToken,
+    WebhookDelivery,
 ]
 SCOPED = [
     Workspace,
@@ -61,6 +64,7 @@ SCOPED = [
     Membership,
     Workflow,
     WorkflowSchedule,
+    WebhookEndpoint,
     *(model for model in READ_ONLY if model not in (EngineDriver, ApiToken)),
 ]
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -102,6 +106,9 @@ def rows(workspace, workflow, users, agents):
         decided_at=NOW,
     )
     common = {"workspace": workspace, "agent_instance": planner}
+    endpoint = WebhookEndpoint.objects.create(
+        workspace=workspace, url="https://hooks.example/", secret="x", created_at=NOW
+    )
     return {
         Workspace: workspace,
         Project: Project.objects.create(workspace=workspace, name="Web", slug="web"),
@@ -160,6 +167,14 @@ def rows(workspace, workflow, users, agents):
         AgentDefinition: planner.definition,
         ApiToken: issue_token(users["viewer"], name="ci", scopes=["read"])[0],
         User: users["viewer"],
+        WebhookEndpoint: endpoint,
+        WebhookDelivery: WebhookDelivery.objects.create(
+            workspace=workspace,
+            endpoint=endpoint,
+            event_seq=1,
+            event_type="approval_granted",
+            created_at=NOW,
+        ),
     }
 
 
