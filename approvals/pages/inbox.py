@@ -27,6 +27,8 @@ from workflows.pages import Listing, Reader, take_page
 
 TABS: Final = {"": "Waiting for you", "others": "Waiting for others"}
 SHOWN_AT_MOST: Final = 100
+#: Requests of one page.
+PAGE: Final = 25
 #: A list ends here, and no count goes further: its filters lead to what is behind.
 LISTED_AT_MOST: Final = 1_000
 #: What silence ends first comes first; what waits without end comes last.
@@ -126,7 +128,7 @@ class Inbox:
         """The rows of this page; a list that refreshes itself keeps its rows and their order."""
         if self._shown:
             return Listing(self._rows(self._shown), 1, 0, 0)
-        taken = take_page(self._listed, self.asked.get("page"))
+        taken = take_page(self._listed, self.asked.get("page"), PAGE)
         return Listing(self._rows(taken.rows), taken.number, taken.previous, taken.next)
 
     @property
