@@ -85,7 +85,7 @@ class TestDifferences:
         (found,) = find_differences({"a": {"b": "all at once"}}, {"a": {"b": "all in stages"}})
         assert found.path == "a › b"
         assert "".join(part.text for part in found.before) == "all at once"
-        assert [part.text for part in found.after if part.is_changed] == ["in", "stages"]
+        assert [part.text for part in found.after if part.is_changed] == ["in stages"]
 
     def test_what_is_new_or_gone_has_one_side(self):
         gone, new = find_differences({"a": 1}, {"b": 2})
