@@ -1,6 +1,7 @@
 """The tables as they stand after the migrations that this replaces, each made in one step.
 
-A new database takes this; one that has any of those goes on with them.
+A new database takes this; one that has any of those goes on with them. Its name sorts behind the
+first of them, which `__first__` has to mean.
 """
 
 import django.db.models.deletion
@@ -20,7 +21,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ("auth", "0012_alter_user_first_name_max_length"),
-        ("workflows", "0001_tables"),
+        ("workflows", "0001_whole_schema"),
     ]
 
     operations = [

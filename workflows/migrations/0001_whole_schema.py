@@ -1,6 +1,7 @@
 """The tables as they stand after the migrations that this replaces, each made in one step.
 
-A new database takes this; one that has any of those goes on with them.
+A new database takes this; one that has any of those goes on with them. Its name sorts behind the
+first of them, which `__first__` has to mean.
 """
 
 import django.contrib.auth.models
