@@ -365,8 +365,12 @@ def test_a_webhook_hears_of_the_decision(cast: Cast) -> None:
     eventually(lambda: cast.receiver.received, 20, "the call", cast.up.log)
     (told,) = cast.receiver.documents(hook["secret"])
     assert (told["type"], told["data"]["approval_id"]) == ("approval_rejected", asked["id"])
-    log = cast["admin"].call(f"webhooks/{hook['id']}/deliveries/")["results"]
-    assert [each["status"] for each in log] == ["delivered"]
+
+    def is_recorded() -> bool:
+        log = cast["admin"].call(f"webhooks/{hook['id']}/deliveries/")["results"]
+        return [each["status"] for each in log] == ["delivered"]
+
+    eventually(is_recorded, 20, "the record of the call", cast.up.log)
     cast["admin"].call(f"webhooks/{hook['id']}/", method="DELETE")
     cast.receiver.received.clear()
 
