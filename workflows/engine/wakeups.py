@@ -42,14 +42,16 @@ async def _listen(*channels: str) -> AsyncIterator[str]:
     }
     while True:
         try:
-            async with await psycopg.AsyncConnection.connect(
-                **parameters, autocommit=True
-            ) as listener:
+            listener = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
+            # Not as its own context: being cancelled in there twice would leave it open.
+            try:
                 for channel in channels:
                     await listener.execute(f"LISTEN {channel}")
                 yield ""
                 async for notify in listener.notifies():
                     yield notify.channel
+            finally:
+                await listener.close()
         except psycopg.OperationalError as error:
             logger.warning("Listening was interrupted: %s", type(error).__name__)
         await asyncio.sleep(_RECONNECT_SECONDS)
