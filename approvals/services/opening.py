@@ -1,5 +1,6 @@
 """How requests are opened: their rows, those of their approvers, and their timers."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,9 +11,8 @@ from approvals.models import ApprovalApprover, Risk, WorkflowStepApproval
 from approvals.references import resolve_approvers
 from approvals.services.clock import timers_of
 from approvals.services.records import approval_event, digest_of
-from workflows.bulk import insert_objects
+from workflows.bulk import as_uuid, insert_objects, select
 from workflows.events import EventDraft, EventType
-from workflows.models import Workspace
 from workflows.policies import PREVENT_SELF_APPROVAL
 
 DEFAULT_EXPIRY_SECONDS = 86_400
@@ -71,17 +71,20 @@ def open_requests(requests: Iterable[Request], now: datetime) -> list[WorkflowSt
             )
         timers += timers_of(approval)
     insert_objects(approvals)
-    ApprovalApprover.objects.bulk_create(approvers)
+    if approvers:
+        ApprovalApprover.objects.bulk_create(approvers)
     insert_objects(timers)
     return approvals
 
 
 def _separated(workspace_ids: set[UUID]) -> set[UUID]:
     """Return the workspaces in which nobody decides on what they asked for themselves."""
-    workspaces = Workspace.objects.filter(
-        id__in=workspace_ids, **{f"settings__{PREVENT_SELF_APPROVAL}": True}
+    rows = select(
+        "SELECT id, settings FROM workflows_workspace WHERE id = ANY(%s)", list(workspace_ids)
     )
-    return set(workspaces.values_list("id", flat=True))
+    return {
+        as_uuid(key) for key, text in rows if json.loads(text).get(PREVENT_SELF_APPROVAL) is True
+    }
 
 
 def required_event(approval: WorkflowStepApproval, *, actor: str) -> EventDraft:
