@@ -177,10 +177,11 @@ class Cluster:
         ``repeats_attempts``: attempts may have been handed back, and begun again by their number.
         """
         assert_invariants(self.installation.query)
+        # What was cancelled has no result; its body may have been about to begin.
         rows = {
-            (_hex(run), name): (attempts, _seconds(completed))
-            for run, name, attempts, completed in self.installation.query(
-                "SELECT execution_id, name, attempts, completed_at"
+            (_hex(run), name): (attempts, _seconds(completed) if has_result else None)
+            for run, name, attempts, completed, has_result in self.installation.query(
+                "SELECT execution_id, name, attempts, completed_at, status <> 'cancelled'"
                 " FROM workflows_workflowstepexecution"
             )
         }
