@@ -1,7 +1,7 @@
 """Delegations and standing grants: given and taken back by the services that the API calls."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -16,47 +16,13 @@ from approvals.services.delegations import delegate_all, revoke_delegation
 from approvals.services.grants import give_grant, revoke_grant
 from workflows.admin.display import link_to
 from workflows.admin.filters import BoundedPaginator, WorkspaceFilter
-from workflows.admin.scope import ScopedAdmin, say_refusal, signed_in
-from workflows.errors import InvalidInput, MgxError
-from workflows.models import Role, User, Workflow
-
-if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[Any]
-else:
-    ModelForm = forms.ModelForm
+from workflows.admin.scope import signed_in
+from workflows.admin.service_forms import ServiceAdmin, ServiceForm
+from workflows.errors import MgxError
+from workflows.models import Role, Workflow
 
 
-class GivenForm(ModelForm):
-    """A right to be given. The service gives it as the last check, so that refusals are shown."""
-
-    #: Who gives it, set by the admin.
-    user: User
-
-    def _post_clean(self) -> None:
-        super()._post_clean()  # type: ignore[misc]  # Django's own, after all fields are checked
-        if self.errors:
-            return
-        try:
-            self._given = self._give(dict(self.cleaned_data))
-        except InvalidInput as error:
-            for problem in error.problems:
-                field = problem.path.removeprefix("/")
-                self.add_error(field if field in self.fields else None, problem.message)
-        except MgxError as error:
-            self.add_error(None, say_refusal(error))
-
-    def _give(self, said: dict[str, Any]) -> Any:
-        raise NotImplementedError
-
-    def save(self, commit: bool = True) -> Any:
-        """Return what the service made."""
-        return self._given
-
-    def save_m2m(self) -> None:
-        """There is nothing else to save."""
-
-
-class DelegationForm(GivenForm):
+class DelegationForm(ServiceForm):
     """Out of office: who decides in one's place, from when until when."""
 
     to = forms.CharField(label="Username of who stands in", max_length=150)
@@ -68,11 +34,12 @@ class DelegationForm(GivenForm):
         model = Delegation
         fields = ["workspace", "to", "starts_at", "ends_at", "reason"]
 
-    def _give(self, said: dict[str, Any]) -> Delegation:
+    def call_service(self) -> Delegation:
+        said = dict(self.cleaned_data)
         return delegate_all(said.pop("workspace"), user=self.user, **said)
 
 
-class GrantForm(GivenForm):
+class GrantForm(ServiceForm):
     """What is approved ahead."""
 
     class Meta:
@@ -84,11 +51,12 @@ class GrantForm(GivenForm):
             " <code>risk</code>: <code>payload.amount &lt; 100</code>. Empty: every request.",
         }
 
-    def _give(self, said: dict[str, Any]) -> StandingGrant:
+    def call_service(self) -> StandingGrant:
+        said = dict(self.cleaned_data)
         return give_grant(said.pop("workflow"), user=self.user, **said)
 
 
-class GivenAdmin(ScopedAdmin):
+class GivenAdmin(ServiceAdmin):
     """Rights that are given and taken back, and never edited.
 
     ``asked``: the fields of the form that gives one. ``revoke``: the service that takes it back.
@@ -96,7 +64,6 @@ class GivenAdmin(ScopedAdmin):
 
     asked: ClassVar[list[str]]
     edited_from = Role.APPROVER
-    superuser_edits = False
     paginator = BoundedPaginator
     actions = ("revoke_selected",)
     revoke: Callable[..., Any]
@@ -104,13 +71,6 @@ class GivenAdmin(ScopedAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request).annotate(read_at=Now())
         return rows
-
-    def get_form(
-        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
-    ) -> Any:
-        form: Any = super().get_form(request, obj, change, **kwargs)
-        form.user = signed_in(request)
-        return form
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.fields if obj else self.asked
@@ -127,9 +87,6 @@ class GivenAdmin(ScopedAdmin):
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         """Whether to offer the action; for each row the service asks again, and exactly."""
         return self.may(request, Role.APPROVER)
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
-        """Write nothing: the form had the service do it."""
 
     @admin.action(description="Take back", permissions=["revoke"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

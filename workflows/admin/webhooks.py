@@ -1,6 +1,6 @@
 """Webhooks for admins of a workspace: addresses, edited through the service, and each call."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -11,16 +11,12 @@ from django.utils.safestring import SafeString
 
 from workflows.admin.display import json_block, link_to
 from workflows.admin.filters import BoundedPaginator, EventTypeFilter, WorkspaceFilter
-from workflows.admin.scope import ScopedAdmin, roles_of, say_refusal, signed_in
-from workflows.errors import InvalidInput, MgxError
+from workflows.admin.scope import ScopedAdmin, roles_of, signed_in
+from workflows.admin.service_forms import ServiceAdmin, ServiceForm
+from workflows.errors import MgxError
 from workflows.events import EventType
 from workflows.models import Role, WebhookDelivery, WebhookEndpoint
 from workflows.services import webhooks
-
-if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[Any]
-else:
-    ModelForm = forms.ModelForm
 
 
 class ForAdmins(ScopedAdmin):
@@ -43,8 +39,8 @@ class ForAdmins(ScopedAdmin):
         return self.may(request, Role.ADMIN, obj)
 
 
-class WebhookForm(ModelForm):
-    """A webhook. The service saves it as the last check, so that the form shows its refusals."""
+class WebhookForm(ServiceForm):
+    """A webhook."""
 
     url = forms.CharField(
         label="Address",
@@ -57,27 +53,12 @@ class WebhookForm(ModelForm):
         widget=forms.SelectMultiple(attrs={"size": 10}),
         help_text="What it is called about. None chosen: everything.",
     )
-    #: Who saves it, set by the admin.
-    user: Any = None
 
     class Meta:
         model = WebhookEndpoint
         fields = ["workspace", "url", "description", "event_types", "is_active"]
 
-    def _post_clean(self) -> None:
-        super()._post_clean()  # type: ignore[misc]  # Django's own, after all fields are checked
-        if self.errors:
-            return
-        try:
-            self._saved = self._call_service()
-        except InvalidInput as error:
-            for problem in error.problems:
-                field = problem.path.split("/")[1]
-                self.add_error(field if field in self.fields else None, problem.message)
-        except MgxError as error:
-            self.add_error(None, say_refusal(error))
-
-    def _call_service(self) -> WebhookEndpoint:
+    def call_service(self) -> WebhookEndpoint:
         given = {name: self.cleaned_data[name] for name in ("url", "description", "event_types")}
         if self.instance._state.adding:
             workspace = self.cleaned_data["workspace"]
@@ -86,16 +67,9 @@ class WebhookForm(ModelForm):
         changes = {name: value for name, value in given.items() if name in self.changed_data}
         return webhooks.change_endpoint(self.instance.pk, user=self.user, **changes)
 
-    def save(self, commit: bool = True) -> Any:
-        """Return what the service saved."""
-        return self._saved
-
-    def save_m2m(self) -> None:
-        """There is nothing else to save."""
-
 
 @admin.register(WebhookEndpoint)
-class WebhookEndpointAdmin(ForAdmins):
+class WebhookEndpointAdmin(ForAdmins, ServiceAdmin):
     """Addresses that are called. A secret is shown by the answer that makes it, and never again."""
 
     edited_from = Role.ADMIN
@@ -118,16 +92,6 @@ class WebhookEndpointAdmin(ForAdmins):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return (*self.readonly_fields, "workspace") if obj else self.readonly_fields
-
-    def get_form(
-        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
-    ) -> Any:
-        form: Any = super().get_form(request, obj, change, **kwargs)
-        form.user = signed_in(request)
-        return form
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
-        """Write nothing: the form had the service do it."""
 
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
