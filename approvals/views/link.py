@@ -13,13 +13,18 @@ from django.views.decorators.http import require_http_methods
 from approvals.files import files_of
 from approvals.models import ApprovalLink, Risk, WorkflowStepApproval
 from approvals.notifications.links import decide_by_link, open_link
-from approvals.pages.form import DecisionForm, ResponseForm, field_errors, read_form
-from approvals.pages.refusals import explain
-from approvals.pages.request import RequestPage, read_revision
-from approvals.services.decisions import Decision, DecisionResult
-from approvals.views.request import load_approval, refusal_status, say_recorded
+from approvals.pages.form import DecisionForm, read_form
+from approvals.pages.request import RequestPage
+from approvals.services.decisions import DecisionResult
+from approvals.views.request import (
+    load_approval,
+    read_decision,
+    refusal_status,
+    say_recorded,
+    show_refusal,
+)
 from workflows.clock import database_now
-from workflows.errors import Conflict, InvalidInput, MgxError, NotPermitted
+from workflows.errors import Conflict, MgxError, NotPermitted
 from workflows.models import Membership, Role
 from workflows.pages import Reader
 
@@ -55,9 +60,7 @@ def _decide(
         if refusal.code in _SPENT:
             raise
         approval = load_approval(link.user, approval.pk)
-        if not form.errors:
-            field, words = explain(refusal, approval, form.outcome)
-            form.errors |= field_errors(getattr(refusal, "problems", ())) or {field: words}
+        show_refusal(form, refusal, approval)
         return _show(request, token, link, approval, form, status=refusal_status(refusal))
     context = {"said": say_recorded(result, form.outcome), "page": _page(result.approval.pk)}
     return _answer(request, "approvals/link_done.html", context)
@@ -69,20 +72,7 @@ def _decided(
     """Take what the form says; what it cannot read is written into the form."""
     if why := _needs_sign_in(approval):
         raise NotPermitted(why, code="sign_in_required")
-    data = None
-    if form.outcome == "approved":
-        data, form.errors = ResponseForm(approval, form).read()
-        if form.errors:
-            raise InvalidInput("Some fields are not filled in as they should be.")
-    decision = Decision(
-        approval_id=approval.pk,
-        outcome=form.outcome,
-        feedback=form.feedback.strip().replace("\r\n", "\n"),
-        response_data=data,
-        digest=request.POST.get("digest", ""),
-        revision=read_revision(request.POST.get("revision", "")),
-    )
-    return decide_by_link(link, decision)
+    return decide_by_link(link, read_decision(request, approval, form))
 
 
 def _show(

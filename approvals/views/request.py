@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.db.models import Prefetch
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods
 
@@ -127,9 +127,7 @@ def _decide(request: PageRequest, approval: WorkflowStepApproval) -> HttpRespons
         raise
     except MgxError as refusal:
         approval = find_approval(request, approval.pk)
-        if not form.errors:
-            field, words = explain(refusal, approval, form.outcome)
-            form.errors |= field_errors(getattr(refusal, "problems", ())) or {field: words}
+        show_refusal(form, refusal, approval)
         return show_request(request, approval, form, status=refusal_status(refusal))
     messages.success(request, say_recorded(result, form.outcome))
     return redirect("request", result.approval.pk)
@@ -143,12 +141,19 @@ def _decided(
     if must_sign_in(request, approval) and password:
         sign_in_again(request, password)
     require_recent_sign_in(request, approval)
+    return decide(read_decision(request, approval, form), user=request.user, door=Door.PAGE)
+
+
+def read_decision(
+    request: HttpRequest, approval: WorkflowStepApproval, form: DecisionForm
+) -> Decision:
+    """Return what the posted form says. Raises InvalidInput, with ``form.errors`` filled in."""
     data = None
     if form.outcome == "approved":
         data, form.errors = ResponseForm(approval, form).read()
         if form.errors:
             raise InvalidInput("Some fields are not filled in as they should be.")
-    decision = Decision(
+    return Decision(
         approval_id=approval.pk,
         outcome=form.outcome,
         feedback=form.feedback.strip().replace("\r\n", "\n"),
@@ -156,7 +161,16 @@ def _decided(
         digest=request.POST.get("digest", ""),
         revision=read_revision(request.POST.get("revision", "")),
     )
-    return decide(decision, user=request.user, door=Door.PAGE)
+
+
+def show_refusal(form: DecisionForm, refusal: MgxError, approval: WorkflowStepApproval) -> None:
+    """Write into the form why it was refused, unless it says so already.
+
+    ``approval`` is the request as it is now.
+    """
+    if not form.errors:
+        field, words = explain(refusal, approval, form.outcome)
+        form.errors |= field_errors(getattr(refusal, "problems", ())) or {field: words}
 
 
 def say_recorded(result: DecisionResult, outcome: str) -> str:
