@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.utils.module_loading import import_string
 
+from workflows.bell import Bell
 from workflows.bulk import settle_in
 from workflows.clock import database_now
 from workflows.streams import Reading, begin_at_the_end, load_readers
@@ -28,7 +29,7 @@ logger = logging.getLogger("workflows.relay")
 #: Seconds until the relay looks without having been woken.
 _SCAN_SECONDS = 2.0
 #: Seconds between two looks, however often it is woken: many commits, one look.
-_REST_SECONDS = 0.2
+_REST_SECONDS = 0.5
 #: The same while messages are being taken out of an outbox.
 _BUSY_SECONDS = 0.02
 #: Seconds between two looks for workspaces that a reader has no cursor in.
@@ -67,14 +68,14 @@ class Relay:
     """Works from ``launch`` until ``stop``."""
 
     def __init__(self) -> None:
-        self._woken = threading.Event()
+        self._bell = Bell()
         self._stopping = threading.Event()
         # No daemon: the process waits for it, and so for what is on its way.
         self._thread = threading.Thread(target=self._run, name="mgx-relay")
         self._readers = load_readers()
         self._reading = Reading(self._readers)
         self._desks = [
-            _Desk(name, import_string(path)(), self._woken)
+            _Desk(name, import_string(path)(), self._bell)
             for name, path in settings.OUTBOXES.items()
         ]
         self._next_beginning = 0.0
@@ -85,12 +86,12 @@ class Relay:
 
     def hint(self) -> None:
         """Say that there may be something to read or to send; from any thread."""
-        self._woken.set()
+        self._bell.ring()
 
     def stop(self) -> None:
         """Let what is being sent arrive within ``MGX_DRAIN_SECONDS``. Returns at once."""
         self._stopping.set()
-        self._woken.set()
+        self._bell.ring()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until the relay has stopped; return whether it has."""
@@ -113,15 +114,15 @@ class Relay:
             try:
                 if connection.connection is None:
                     settle_in()
+                    self._bell.listen()
                 pause = self.look()
                 failures = 0
+                self._stopping.wait(min(pause, _REST_SECONDS))
+                self._bell.wait(pause - _REST_SECONDS)
             except Exception as error:  # the relay outlives whatever a look meets
                 failures += 1
-                pause = min(0.5 * 2**failures, _LONGEST_PAUSE_SECONDS)
                 _tell(error)
-            self._stopping.wait(min(pause, _REST_SECONDS))
-            self._woken.wait(max(pause - _REST_SECONDS, 0.0))
-            self._woken.clear()
+                self._stopping.wait(min(0.5 * 2**failures, _LONGEST_PAUSE_SECONDS))
         self._finish()
 
     def _finish(self) -> None:
@@ -132,14 +133,15 @@ class Relay:
             except (OperationalError, InterfaceError) as error:
                 _tell(error)
         connection.close()
+        self._bell.close()
 
 
 class _Desk:
     """An outbox with the threads that send for it."""
 
-    def __init__(self, name: str, outbox: Outbox, woken: threading.Event) -> None:
+    def __init__(self, name: str, outbox: Outbox, bell: Bell) -> None:
         self._outbox = outbox
-        self._woken = woken
+        self._bell = bell
         self._pool = ThreadPoolExecutor(outbox.at_once, thread_name_prefix=f"mgx-{name}")
         self._sending: dict[Future[Any], Any] = {}
         self._sent: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
@@ -168,7 +170,7 @@ class _Desk:
 
     def _note(self, future: Future[Any]) -> None:
         self._sent.put(future)
-        self._woken.set()
+        self._bell.ring()
 
     def _record(self, now: datetime) -> None:
         sent = []

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 from uuid import UUID
 
-from workflows.bulk import ENGINE_CHANNEL, EVENTS_CHANNEL
+from django.db import connection
+
+from workflows.bulk import ENGINE_CHANNEL
 from workflows.engine.bodies import Bodies
 from workflows.engine.run import Attempt
 from workflows.engine.wakeups import watch
@@ -33,7 +35,8 @@ class _Life(NamedTuple):
 class Driver:
     """Runs executions from ``start`` until ``stop``.
 
-    ``on_commit`` is called, from the loop's thread, when somebody may have written events.
+    ``on_commit`` is called, from the loop's thread, when on SQLite somebody may have written
+    events: the loop looks for commits there. PostgreSQL tells whoever listens.
     """
 
     def __init__(self, on_commit: Callable[[], None] | None = None) -> None:
@@ -131,9 +134,7 @@ class Driver:
         hints.cancel()
 
     async def _pass_on_hints(self) -> None:
-        channels = [ENGINE_CHANNEL, EVENTS_CHANNEL] if self._on_commit else [ENGINE_CHANNEL]
-        async for channel in watch(*channels):
-            if channel != EVENTS_CHANNEL:
-                self._writer.hint()
-            if self._on_commit:
+        async for _ in watch(ENGINE_CHANNEL):
+            self._writer.hint()
+            if self._on_commit and connection.vendor == "sqlite":
                 self._on_commit()

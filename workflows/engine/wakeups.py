@@ -22,18 +22,17 @@ _QUIET_AFTER_SECONDS = 1.0
 _QUIET_POLL_SECONDS = 0.05
 
 
-async def watch(*channels: str) -> AsyncIterator[str]:
-    """Yield whenever a transaction may have committed something for ``channels``; never ends.
+async def watch(channel: str) -> AsyncIterator[None]:
+    """Yield whenever a transaction may have committed something for ``channel``; never ends.
 
-    What it yields is the channel, or "" where it may be any of them: on SQLite, and after every
-    reconnection, for what was missed meanwhile.
+    It also yields after every reconnection, for what was missed meanwhile.
     """
-    watcher = _listen(*channels) if connection.vendor == "postgresql" else _poll_data_version()
-    async for channel in watcher:
-        yield channel
+    watcher = _listen(channel) if connection.vendor == "postgresql" else _poll_data_version()
+    async for _ in watcher:
+        yield
 
 
-async def _listen(*channels: str) -> AsyncIterator[str]:
+async def _listen(channel: str) -> AsyncIterator[None]:
     parameters: dict[str, Any] = connection.get_connection_params()
     parameters = {
         key: value
@@ -45,11 +44,10 @@ async def _listen(*channels: str) -> AsyncIterator[str]:
             listener = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
             # Not as its own context: being cancelled in there twice would leave it open.
             try:
-                for channel in channels:
-                    await listener.execute(f"LISTEN {channel}")
-                yield ""
-                async for notify in listener.notifies():
-                    yield notify.channel
+                await listener.execute(f"LISTEN {channel}")
+                yield
+                async for _ in listener.notifies():
+                    yield
             finally:
                 await listener.close()
         except psycopg.OperationalError as error:
@@ -57,7 +55,7 @@ async def _listen(*channels: str) -> AsyncIterator[str]:
         await asyncio.sleep(_RECONNECT_SECONDS)
 
 
-async def _poll_data_version() -> AsyncIterator[str]:
+async def _poll_data_version() -> AsyncIterator[None]:
     database = sqlite3.connect(
         connection.get_connection_params()["database"],
         uri=True,
@@ -76,7 +74,7 @@ async def _poll_data_version() -> AsyncIterator[str]:
             if now != version:
                 version = now
                 changed_at = time.monotonic()
-                yield ""
+                yield
             is_quiet = time.monotonic() - changed_at > _QUIET_AFTER_SECONDS
             often = settings.MGX_SQLITE_POLL_SECONDS
             await asyncio.sleep(max(often, _QUIET_POLL_SECONDS) if is_quiet else often)
