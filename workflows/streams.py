@@ -1,19 +1,20 @@
 """Readers of the event stream behind the scenes: what they make of events, each event once.
 
 A reader (``settings.STREAM_READERS``) turns events into rows: calls to be made, mail to be sent.
-It has a cursor in each workspace. Its rows and the cursor's next position commit together, and
-the cursor moves by a conditional update: of several processes that read the same events one
-writes. Whoever writes events does nothing for the readers, and waits for none.
+It has a cursor in each workspace, which one process at a time holds. Its rows and the cursor's
+next position commit together, and the cursor moves by a conditional update. Whoever writes
+events does nothing for the readers, and waits for none.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Model
 from django.utils.module_loading import import_string
 
@@ -106,24 +107,33 @@ class Reading:
             return False
         # Asked after the stream's end was read: whoever wants more from now on wants later events.
         wanted = self._readers[place.reader].wanted(place.workspace_id)
-        events: list[Event] = []
-        if wanted:
-            found = Event.objects.filter(
-                workspace_id=place.workspace_id,
-                seq__gt=looked,
-                seq__lte=place.last,
-                event_type__in=wanted,
-            )
-            events = list(found.order_by("seq")[:_EVENTS_A_READ])
+        if not wanted:
+            self._pass_over(place)
+            return False
+        with _held(place) as is_held:
+            return is_held and self._read_on(place, looked, wanted)
+
+    def _read_on(self, place: _Place, looked: int, wanted: Collection[str]) -> bool:
+        found = Event.objects.filter(
+            workspace_id=place.workspace_id,
+            seq__gt=looked,
+            seq__lte=place.last,
+            event_type__in=wanted,
+        )
+        events = list(found.order_by("seq")[:_EVENTS_A_READ])
         is_whole = len(events) < _EVENTS_A_READ
-        end = place.last if is_whole else events[-1].seq
         if events:
+            end = place.last if is_whole else events[-1].seq
             self._take_carefully(place, events, end)
         else:
-            self._looked[key] = end
-            if end - place.seq > _UNSTORED_AT_MOST:
-                self._take(place, [], end)
+            self._pass_over(place)
         return not is_whole
+
+    def _pass_over(self, place: _Place) -> None:
+        """Remember that there is nothing for a reader up to where the stream ends."""
+        self._looked[place.reader, place.workspace_id] = place.last
+        if place.last - place.seq > _UNSTORED_AT_MOST:
+            self._take(place, [], place.last)
 
     def _take_carefully(self, place: _Place, events: list[Event], end: int) -> None:
         """Write what the reader makes of events; leave out an event that it cannot read."""
@@ -145,7 +155,10 @@ class Reading:
 
     def _take(self, place: _Place, events: list[Event], end: int) -> None:
         reader = self._readers[place.reader]
-        rows = reader.rows(place.workspace_id, events, database_now()) if events else []
+        rows: Sequence[Model] = []
+        if events:
+            with _apart():
+                rows = reader.rows(place.workspace_id, events, database_now())
         cursor = StreamCursor.objects.filter(
             workspace_id=place.workspace_id, reader=place.reader, seq=place.seq
         )
@@ -153,3 +166,27 @@ class Reading:
             if cursor.update(seq=end):
                 insert_objects(rows)
         self._looked.pop((place.reader, place.workspace_id), None)
+
+
+@contextmanager
+def _held(place: _Place) -> Iterator[bool]:
+    """Tell whether this process is the one that reads on from a place, for the block's time.
+
+    On SQLite holding it would hold up every writer: there several may read, and one writes.
+    """
+    if connection.vendor != "postgresql":
+        yield True
+        return
+    with transaction.atomic():
+        yield bool(
+            select(
+                "SELECT seq FROM workflows_streamcursor"
+                " WHERE reader = %s AND workspace_id = %s AND seq = %s FOR UPDATE SKIP LOCKED",
+                place.reader, place.workspace_id, place.seq,
+            )
+        )  # fmt: skip
+
+
+def _apart() -> AbstractContextManager[Any]:
+    """Let a statement that fails in the block leave the transaction usable, if there is one."""
+    return transaction.atomic() if connection.in_atomic_block else nullcontext()

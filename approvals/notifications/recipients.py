@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from django.db.models import QuerySet
+
 from approvals.models import (
     ApprovalDecision,
     ApprovalQuestion,
@@ -64,6 +66,8 @@ class NotificationReader:
     def rows(
         self, workspace_id: UUID, events: Sequence[Event], now: datetime
     ) -> Sequence[Notification]:
+        if not _reachable().filter(memberships__workspace_id=workspace_id).exists():
+            return []
         approvals = WorkflowStepApproval.objects.defer("approval_data", "description").in_bulk(
             {event.approval_id for event in events if event.approval_id}
         )
@@ -129,10 +133,14 @@ def _asked_or_answered(event: Event, approval: WorkflowStepApproval) -> list[int
     return [question.asked_by_id] if question else []
 
 
+def _reachable() -> QuerySet[User]:
+    return User.objects.filter(is_active=True).exclude(email="")
+
+
 def _with_address(tellings: Iterable[_Telling]) -> dict[int, str]:
     """Return those who can be written to, with their names."""
     ids = {user_id for telling in tellings for user_id in telling.user_ids}
-    users = User.objects.filter(id__in=ids, is_active=True).exclude(email="")
+    users = _reachable().filter(id__in=ids)
     return dict(users.values_list("id", "username"))
 
 
