@@ -156,19 +156,45 @@ def select(sql: str, *parameters: Any) -> Rows:
         return rows
 
 
+def select_each(queries: Sequence[Query]) -> list[Rows]:
+    """Run queries one after the other, none of which needs another's rows; return those of each.
+
+    On PostgreSQL that costs one way there and back, with the beginning of the transaction.
+    """
+    if not _is_postgresql():
+        return [select(sql, *parameters) for sql, parameters in queries]
+    with _driver() as raw:
+        with raw.pipeline():
+            cursors = [
+                psycopg.Cursor(raw).execute(sql, _bound(parameters), prepare=True)
+                for sql, parameters in queries
+            ]
+        return [cursor.fetchall() for cursor in cursors]
+
+
 def select_objects(model: type[Model], condition: str, *parameters: Any, extra: str = "") -> Rows:
     """Return (instance, value of ``extra``) of the rows of ``model`` that meet ``condition``.
 
     ``condition`` is what follows FROM and the table's name, ``extra`` an expression whose places
     come first. It does what the ORM does, in a quarter of the time.
     """
+    return read_objects(model, select(query_objects(model, condition, extra=extra), *parameters))
+
+
+def query_objects(model: type[Model], condition: str, *, extra: str = "") -> str:
+    """Return the SQL of ``select_objects``; ``read_objects`` reads the rows."""
     fields = model._meta.concrete_fields
     columns = ", ".join(f'{model._meta.db_table}."{field.column}"' for field in fields)
-    sql = f"SELECT {columns}, {extra or 'NULL'} FROM {model._meta.db_table} {condition}"
+    return f"SELECT {columns}, {extra or 'NULL'} FROM {model._meta.db_table} {condition}"
+
+
+def read_objects(model: type[Model], rows: Rows) -> Rows:
+    """Return the rows of ``query_objects`` as ``select_objects`` does."""
+    fields = model._meta.concrete_fields
     names = [str(field.attname) for field in fields]
     readers = [_READERS.get(_storage(field)) for field in fields]
     found = []
-    for row in select(sql, *parameters):
+    for row in rows:
         values = [
             read(value) if read and value is not None else value
             for read, value in zip(readers, row[:-1], strict=True)

@@ -5,21 +5,23 @@ from uuid import UUID
 
 from approvals.ledger import KEYS, content_of, hash_of
 from approvals.models import ApprovalDecision
-from workflows.bulk import as_uuid, insert_objects, select, write
+from workflows.bulk import Query, Rows, as_uuid, insert_objects, select, write
 
-#: The number of the newest record of a workspace, and its hash.
-Head = tuple[int, str]
+#: Of each workspace the number of the newest record, and its hash.
+Heads = dict[UUID, tuple[int, str]]
 
 
-def record_decisions(decisions: Sequence[ApprovalDecision]) -> None:
+def record_decisions(decisions: Sequence[ApprovalDecision], heads: Heads | None = None) -> None:
     """Write new decisions, in their order, with their numbers and hashes.
 
     Call it inside a transaction that has locked the executions and the requests, and locks
-    nothing more but event streams. The decisions' requests must be loaded.
+    nothing more but event streams. The decisions' requests must be loaded. ``heads``: what
+    ``lock_heads`` gave there.
     """
     if not decisions:
         return
-    heads = _lock({decision.approval.workspace_id for decision in decisions})
+    workspace_ids = {decision.approval.workspace_id for decision in decisions}
+    heads = _lock(workspace_ids, heads or {})
     for decision in decisions:
         workspace_id = decision.approval.workspace_id
         length, head = heads[workspace_id]
@@ -29,15 +31,34 @@ def record_decisions(decisions: Sequence[ApprovalDecision]) -> None:
         decision.hash = hash_of(content_of([getattr(decision, key) for key in KEYS]))
         heads[workspace_id] = decision.record_number, decision.hash
     insert_objects(decisions)
-    for workspace_id, (length, head) in heads.items():
+    for workspace_id in workspace_ids:
         write(
             "UPDATE approvals_decisionchain SET length = %s, head = %s WHERE workspace_id = %s",
-            length, head, workspace_id,
+            *heads[workspace_id], workspace_id,
         )  # fmt: skip
 
 
-def _lock(workspace_ids: set[UUID]) -> dict[UUID, Head]:
-    """Lock the chains of workspaces, in the order of their ids; begin those that are new."""
+def lock_heads(approval_ids: Sequence[UUID]) -> Query:
+    """Return the query that locks the chains of requests' workspaces; ``read_heads`` reads it."""
+    sql = _LOCK.format("IN (SELECT workspace_id FROM workflow_step_approvals WHERE id = ANY(%s))")
+    return sql, [list(approval_ids)]
+
+
+def read_heads(rows: Rows) -> Heads:
+    """Return the heads of chains that are locked now."""
+    return {as_uuid(workspace_id): (length, head) for workspace_id, length, head in rows}
+
+
+_LOCK = (
+    "SELECT workspace_id, length, head FROM approvals_decisionchain"
+    " WHERE workspace_id {} ORDER BY workspace_id FOR UPDATE"
+)
+
+
+def _lock(workspace_ids: set[UUID], heads: Heads) -> Heads:
+    """Lock the chains that are not locked, in the order of their ids; begin those that are new."""
+    if heads.keys() >= workspace_ids:
+        return heads
     heads = _locked(workspace_ids)
     if missing := workspace_ids - heads.keys():
         for workspace_id in sorted(missing):
@@ -50,10 +71,5 @@ def _lock(workspace_ids: set[UUID]) -> dict[UUID, Head]:
     return heads
 
 
-def _locked(workspace_ids: set[UUID]) -> dict[UUID, Head]:
-    rows = select(
-        "SELECT workspace_id, length, head FROM approvals_decisionchain"
-        " WHERE workspace_id = ANY(%s) ORDER BY workspace_id FOR UPDATE",
-        list(workspace_ids),
-    )
-    return {as_uuid(workspace_id): (length, head) for workspace_id, length, head in rows}
+def _locked(workspace_ids: set[UUID]) -> Heads:
+    return read_heads(select(_LOCK.format("= ANY(%s)"), list(workspace_ids)))

@@ -5,10 +5,10 @@ status, the deadline, and that the content is what the person saw. The status mo
 conditional update, so of many who decide at once exactly one wins.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
@@ -16,10 +16,19 @@ from django.db import transaction
 from approvals.files import contradiction
 from approvals.models import ApprovalStatus, Door, WorkflowStepApproval
 from approvals.rights import DELEGATED, RIGHT, explain_refusal
+from approvals.services.chain import Heads, lock_heads, read_heads
 from approvals.services.edits import edited_payload
 from approvals.services.votes import Ballot, BallotBox
 from approvals.timers import expire
-from workflows.bulk import as_moment, as_uuid, now_sql, select, select_objects, together
+from workflows.bulk import (
+    as_moment,
+    as_uuid,
+    now_sql,
+    query_objects,
+    read_objects,
+    select_each,
+    together,
+)
 from workflows.clock import database_now
 from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import Problem, UnstorableError
@@ -88,31 +97,38 @@ def decide_many(
             results[index] = mistake
     with transaction.atomic():
         ids = {d.approval_id for index, d in enumerate(decisions) if index not in results}
-        now, live = _lock_executions(ids, user)
-        approvals = _lock(ids, user)
-        judge = _Judge(user, door, live, now, approvals.values())
+        held = _lock(list(ids), user)
+        judge = _Judge(user, door, held)
         for index, decision in enumerate(decisions):
             if index not in results:
-                results[index] = judge.take(approvals.get(decision.approval_id), decision)
-        events = expire(judge.expired, now) if judge.expired else []
+                approval = held.approvals.get(decision.approval_id)
+                results[index] = judge.take(approval, decision)
+        events = expire(judge.expired, held.now) if judge.expired else []
         with together():
-            append_events(judge.box.write() + events, now)
+            append_events(judge.box.write() + events, held.now)
     return [results[index] for index in range(len(decisions))]
+
+
+class _Held(NamedTuple):
+    """What a transaction has locked: ``live`` are the ids of the executions that have not ended."""
+
+    now: datetime
+    live: set[UUID]
+    approvals: dict[UUID, Any]
+    heads: Heads
 
 
 class _Judge:
     """Takes decisions of one person on locked requests, one after the other, or refuses them."""
 
-    def __init__(
-        self, user: User, door: Door, live: set[UUID], now: datetime, approvals: Iterable[Any]
-    ) -> None:
+    def __init__(self, user: User, door: Door, held: _Held) -> None:
         self.expired: list[UUID] = []
-        self.box = BallotBox(now)
+        self.box = BallotBox(held.now, held.heads)
         self._user = user
         self._door = door
-        self._live = live
-        self._now = now
-        seen = [(approval, user.pk) for approval in approvals]
+        self._live = held.live
+        self._now = held.now
+        seen = [(approval, user.pk) for approval in held.approvals.values()]
         self.box.read(seen)
         self.box.read_delegates([pair for pair in seen if pair[0].right == DELEGATED])
 
@@ -204,39 +220,45 @@ def _malformed(decision: Decision) -> InvalidInput | None:
     return None
 
 
-def _lock_executions(approval_ids: set[UUID], user: User) -> tuple[datetime, set[UUID]]:
-    """Lock the live executions of those requests that ``user`` sees; return the time and their ids.
+def _lock(approval_ids: list[UUID], user: User) -> _Held:
+    """Lock those requests that ``user`` sees; each says in ``right`` by which they may decide.
 
-    Executions come before requests in the lock order, and among themselves by id.
+    Executions come before requests in the lock order, chains of records after them, and each
+    among themselves by id.
     """
-    rows = select(
+    executions = (
         "WITH locked AS (SELECT id FROM workflows_workflowexecution"
         " WHERE completed_at IS NULL AND id IN ("
         "SELECT a.workflow_execution_id FROM workflow_step_approvals a"
         " JOIN workflows_membership m ON m.workspace_id = a.workspace_id"
         " WHERE a.id = ANY(%s) AND m.user_id = %s) ORDER BY id FOR UPDATE)"
-        f" SELECT {now_sql()}, locked.id FROM (SELECT 1) AS once LEFT JOIN locked ON true",
-        list(approval_ids), user.pk,
-    )  # fmt: skip
-    # The last row's time: the one after all the locks.
-    now = as_moment(rows[-1][0]) or database_now()
-    return now, {as_uuid(row[1]) for row in rows if row[1]}
-
-
-def _lock(ids: set[UUID], user: User) -> dict[UUID, WorkflowStepApproval]:
-    """Lock the requests that ``user`` sees; each says in ``right`` by which they may decide."""
-    rows = select_objects(
+        f" SELECT {now_sql()}, locked.id FROM (SELECT 1) AS once LEFT JOIN locked ON true"
+    )
+    requests = query_objects(
         WorkflowStepApproval,
         "WHERE id = ANY(%s) AND workspace_id IN ("
         "SELECT m.workspace_id FROM workflows_membership m"
         " JOIN workflows_user u ON u.id = m.user_id WHERE m.user_id = %s AND u.is_active)"
         " ORDER BY id FOR UPDATE",
-        user.pk, list(ids), user.pk,
         extra=RIGHT,
-    )  # fmt: skip
-    for approval, right in rows:
+    )
+    live, found, heads = select_each(
+        [
+            (executions, [approval_ids, user.pk]),
+            (requests, [user.pk, approval_ids, user.pk]),
+            lock_heads(approval_ids),
+        ]
+    )
+    approvals = read_objects(WorkflowStepApproval, found)
+    for approval, right in approvals:
         approval.right = right
-    return {approval.id: approval for approval, _ in rows}
+    return _Held(
+        # The last row's time: the one after all the executions' locks.
+        now=as_moment(live[-1][0]) or database_now(),
+        live={as_uuid(row[1]) for row in live if row[1]},
+        approvals={approval.id: approval for approval, _ in approvals},
+        heads=read_heads(heads),
+    )
 
 
 def _stale(approval: WorkflowStepApproval, decision: Decision) -> Conflict | None:

@@ -16,7 +16,7 @@ from approvals.models import (
 )
 from approvals.policy import Count, Rule, Vote
 from approvals.rights import Entry, delegators_of, entries_of
-from approvals.services.chain import record_decisions
+from approvals.services.chain import Heads, record_decisions
 from approvals.services.records import (
     approval_event,
     decision_events,
@@ -72,11 +72,13 @@ class BallotBox:
     """Collects ballots on locked requests, counts them, and writes what came of them.
 
     Only requests whose rule wants more than one person cost a look at what others said.
+    ``heads``: the chains of records, where they are locked already.
     """
 
-    def __init__(self, now: datetime) -> None:
+    def __init__(self, now: datetime, heads: Heads | None = None) -> None:
         self.records: list[ApprovalDecision] = []
         self._now = now
+        self._heads = heads
         self._votes: dict[UUID, list[ApprovalDecision]] = {}
         self._entries: dict[tuple[UUID, int], list[Entry]] = {}
         self._delegators: dict[tuple[UUID, int], list[int]] = {}
@@ -144,7 +146,7 @@ class BallotBox:
         pending = [a for a in self._edited.values() if a.status == ApprovalStatus.PENDING]
         write_edits(pending, self._now)
         write_outcomes(ended, self._edited)
-        record_decisions(self.records)
+        record_decisions(self.records, self._heads)
         forget_timers([approval.id for approval in ended])
         runs = [a.workflow_execution_id for a in ended if a.workflow_execution_id]
         wake_executions(runs, self._now)
