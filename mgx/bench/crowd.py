@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import Group
-from django.db import connection
 
 from approvals.models import (
     ApprovalApprover,
@@ -17,6 +16,7 @@ from approvals.models import (
     WorkflowStepApproval,
 )
 from mgx.bench.scene import Scene
+from mgx.bench.scratch import analyze
 from workflows.bulk import insert_objects
 from workflows.clock import database_now
 from workflows.core.ids import step_execution_id
@@ -81,8 +81,7 @@ def gather(scene: Scene, count: int, mine: int) -> Crowd:
         _decided(scene, people, workflows, numbers, now)
     for numbers in chunks:
         _open(scene, people, workflows, numbers, now, every)
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")  # as autovacuum does in a database that lives
+    analyze()
     return Crowd(people.reader, sum(number % every == 0 for number in range(count)))
 
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 from urllib.request import urlopen
 
 import psycopg
+from django.db import connection
 
 from workflows.models import EngineDriver
 
@@ -41,14 +42,14 @@ def scratch_database(kind: str, server: str) -> Iterator[dict[str, str]]:
             yield environment
             return
         name = f"mgx_bench_{secrets.token_hex(4)}"
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        with psycopg.connect(server, autocommit=True) as admin:
+            admin.execute(f'CREATE DATABASE "{name}"'.encode())
             try:
                 parts = urlsplit(server)
                 environment["DATABASE_URL"] = urlunsplit(parts._replace(path=f"/{name}"))
                 yield environment
             finally:
-                connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+                admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
 
 @contextlib.contextmanager
@@ -102,6 +103,12 @@ def _answers(port: int) -> bool:
             return bool(answer.status == HTTPStatus.OK)
     except OSError:
         return False
+
+
+def analyze() -> None:
+    """Tell the database how much it holds, as autovacuum does within a minute where one lives."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
 
 
 def allow_many_sockets() -> None:
