@@ -13,6 +13,8 @@ class AgentType(models.TextChoices):
 
     PYTHON = "python", "Python callable"
     DEMO = "demo", "Demo"
+    HTTP = "http", "HTTP service"
+    LLM = "llm", "Language model"
 
 
 class AgentStatus(models.TextChoices):
