@@ -16,7 +16,7 @@ from approvals.models import (
     WorkflowStepApproval,
 )
 from mgx.bench.scene import Scene
-from mgx.bench.scratch import analyze
+from mgx.bench.scratch import tidy
 from workflows.bulk import insert_objects
 from workflows.clock import database_now
 from workflows.core.ids import step_execution_id
@@ -81,7 +81,7 @@ def gather(scene: Scene, count: int, mine: int) -> Crowd:
         _decided(scene, people, workflows, numbers, now)
     for numbers in chunks:
         _open(scene, people, workflows, numbers, now, every)
-    analyze()
+    tidy()
     return Crowd(people.reader, sum(number % every == 0 for number in range(count)))
 
 

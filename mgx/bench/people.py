@@ -6,7 +6,7 @@ from typing import Any
 from approvals.models import Door, WorkflowStepApproval
 from approvals.services.decisions import Decision, decide, decide_many
 from mgx.bench.scene import Figures, Scene, milliseconds, moment_of, spread, wait_until
-from mgx.bench.scratch import analyze, engine
+from mgx.bench.scratch import engine, tidy
 from workflows.models import Workflow, WorkflowExecution, WorkflowStepExecution
 from workflows.services.executions import start_execution
 
@@ -61,7 +61,7 @@ def _decide_many(scene: Scene, workflow: Workflow, count: int, batch: int) -> fl
     wait_until(lambda: waiting.count() == count, every=0.05)
     pending = WorkflowStepApproval.objects.pending().filter(workflow_execution_id__in=ids)
     approvals = list(pending.values_list("id", flat=True))
-    analyze()
+    tidy()
     begun = time.perf_counter()
     for first in range(0, count, batch):
         decisions = [Decision(i, "approved") for i in approvals[first : first + batch]]
