@@ -1,15 +1,23 @@
 """The tables of the ``agents`` app, one noun a module."""
 
 from agents.models.definitions import AgentDefinition, AgentInstance, AgentStatus, AgentType
-from agents.models.memory import AgentHandoff, AgentMemoryEntry
-from agents.models.reservations import AgentReservation
+from agents.models.memory import (
+    AgentHandoff,
+    AgentMemory,
+    AgentMemoryEntry,
+    AgentMemoryText,
+)
+from agents.models.reservations import AgentReservation, AgentTurn
 
 __all__ = [
     "AgentDefinition",
     "AgentHandoff",
     "AgentInstance",
+    "AgentMemory",
     "AgentMemoryEntry",
+    "AgentMemoryText",
     "AgentReservation",
     "AgentStatus",
+    "AgentTurn",
     "AgentType",
 ]

@@ -40,11 +40,50 @@ class AgentMemoryEntry(models.Model):
         ]
         indexes = [
             models.Index(fields=["agent_instance", "used_at"], name="memory_by_use"),
-            models.Index(fields=["expires_at"], name="memory_expiry"),
+            models.Index(fields=["agent_instance", "updated_at"], name="memory_by_age"),
+            models.Index(fields=["agent_instance", "expires_at"], name="memory_by_expiry"),
         ]
 
     def __str__(self) -> str:
         return self.memory_key
+
+
+class AgentMemory(models.Model):
+    """What an agent's memory comes to; whoever writes to it locks this row first.
+
+    ``version`` counts the writes. What has expired and is not swept yet is counted too. It is no
+    part of ``AgentInstance``, which people save as a whole.
+    """
+
+    agent_instance = models.OneToOneField(
+        AgentInstance, on_delete=models.CASCADE, primary_key=True, related_name="+"
+    )
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.CASCADE, related_name="+", db_index=False
+    )
+    version = models.BigIntegerField(default=0)
+    total_entries = models.BigIntegerField(default=0)
+    total_size_bytes = models.BigIntegerField(default=0)
+    evictions = models.BigIntegerField(default=0)
+    hits = models.BigIntegerField(default=0)
+    misses = models.BigIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "agent memories"
+
+    def __str__(self) -> str:
+        return str(self.agent_instance_id)
+
+
+class AgentMemoryText(models.Model):
+    """The words by which an entry is found: an index over them is made by a migration."""
+
+    id = models.BigAutoField(primary_key=True)
+    entry = models.OneToOneField(AgentMemoryEntry, on_delete=models.CASCADE, related_name="+")
+    words = models.TextField()
+
+    def __str__(self) -> str:
+        return str(self.entry_id)
 
 
 class AgentHandoff(models.Model):
