@@ -337,6 +337,8 @@ MGX_ISOLATED_MEMORY_MB: int = env.int("MGX_ISOLATED_MEMORY_MB", default=0)
 MGX_ALLOWED_INTERNAL_HOSTS: list[str] = env.list("MGX_ALLOWED_INTERNAL_HOSTS", default=[])
 #: Ports outside that it may call; none named: any.
 MGX_HTTP_PORTS: list[int] = env.list("MGX_HTTP_PORTS", cast=int, default=[80, 443, 8080, 8443])
+#: Which secrets in the environment agents outside may be sent: ``NAME@host``, ``NAME@host:port``.
+MGX_AGENT_SECRETS: list[str] = env.list("MGX_AGENT_SECRETS", default=[])
 #: How many runs may stand above a run that a step started.
 MGX_MAX_DEPTH: int = env.int("MGX_MAX_DEPTH", default=10)
 MGX_MAX_STEPS: int = env.int("MGX_MAX_STEPS", default=5_000)

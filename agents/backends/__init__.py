@@ -11,6 +11,7 @@ from workflows.handlers import StepContext
 _BACKENDS = {
     AgentType.PYTHON: "agents.backends.python.PythonBackend",
     AgentType.DEMO: "agents.backends.demo.DemoBackend",
+    AgentType.HTTP: "agents.backends.http.HttpBackend",
 }
 
 
@@ -19,7 +20,7 @@ class Backend(Protocol):
         """Return the agent's answer to ``context.inputs``, as JSON.
 
         ``config`` is the definition's with the instance's over it. Whatever is raised fails the
-        attempt.
+        attempt; AgentFault and InputFault say whose fault it is (``agents/faults.py``).
         """
         ...
 

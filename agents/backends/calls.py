@@ -1,0 +1,166 @@
+"""What the agents outside have in common: their config, their secrets, and a POST to them that ends
+in JSON or in somebody's fault.
+"""
+
+import asyncio
+import os
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from pydantic import BaseModel, ValidationError
+
+from agents.faults import AgentFault, InputFault
+from workflows.core.canonical import loads_strict
+from workflows.core.errors import CanonicalError
+from workflows.net import ForbiddenAddress, UnknownHost, check_url, is_exempt
+
+#: Refusals that no input is the reason of: of who asks, or of asking now.
+_NOT_THE_INPUTS = frozenset({401, 407, 408, 425, 429})
+_LONGEST_WORDS = 500
+_LONGEST_REFUSAL = 65_536
+#: A shorter secret is none, and would be found in many an answer.
+_SHORTEST_HIDDEN = 8
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def read_config(model: type[Config], config: dict[str, Any]) -> Config:
+    """Return an agent's config as its backend needs it. Raises AgentFault ``agent_config``."""
+    try:
+        return model.model_validate(config)
+    except ValidationError as error:
+        said = "; ".join(
+            f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}"
+            for detail in error.errors(include_url=False, include_input=False)[:5]
+        )
+        raise AgentFault(f"The agent's config is wrong: {said}", "agent_config") from None
+
+
+def secret_for(name: str, url: str) -> str:
+    """Return the secret in the environment variable ``name``, if it is meant for the host in
+    ``url``.
+
+    ``MGX_AGENT_SECRETS`` says which one is meant for which host: who edits an agent's config must
+    not have whatever is in the environment sent to wherever they like. Raises AgentFault
+    ``agent_config``.
+    """
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    meant_for = {f"{name}@{host}", f"{name}@{host}:{port}"}
+    if meant_for.isdisjoint(settings.MGX_AGENT_SECRETS):
+        message = f"MGX_AGENT_SECRETS does not say that {name[:100]} is meant for {host}"
+        raise AgentFault(message, "agent_config")
+    if parts.scheme != "https" and not is_exempt(host, port):
+        raise AgentFault(f"A secret goes to {host} by https:// only", "agent_config")
+    if not (secret := os.environ.get(name, "")):
+        raise AgentFault(f"There is nothing in the environment as {name}", "agent_config")
+    return secret
+
+
+async def post_json(
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    timeout_seconds: float,
+    hidden: str = "",
+    also_its_own: Collection[int] = (),
+) -> Any:
+    """Post JSON to an agent and return the JSON that it answers.
+
+    ``hidden`` is left out of what comes back, should it come back. A status from 400 to 499 is the
+    fault of the inputs, but for the few that they cannot cause, and for ``also_its_own``.
+
+    Raises AgentFault and InputFault, with nothing of the URL but its origin.
+    """
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            status, payload = await _send(check_url(url), body, headers, timeout_seconds)
+    except TimeoutError:
+        message = f"{_origin(url)} did not answer within {timeout_seconds:g} seconds"
+        raise AgentFault(message, "agent_timeout") from None
+    except (ForbiddenAddress, UnknownHost) as error:
+        raise AgentFault(str(error), error.code) from None
+    if not 200 <= status < 300:
+        message = ": ".join(
+            filter(None, (f"{_origin(url)} answered {status}", _words(payload, hidden)))
+        )
+        if 400 <= status < 500 and status not in _NOT_THE_INPUTS.union(also_its_own):
+            raise InputFault(message, f"http_{status}")
+        raise AgentFault(message, f"http_{status}")
+    try:
+        answer = loads_strict(payload, max_bytes=settings.MGX_MAX_OUTPUT_BYTES)
+    except CanonicalError as error:
+        message = f"The answer of {_origin(url)} cannot be read: {error.message}"
+        raise AgentFault(message, "unreadable_answer") from None
+    return _without(hidden, answer)
+
+
+async def _send(
+    url: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float
+) -> tuple[int, bytes]:
+    """Return the status and the body of an answer; of a refusal only its beginning."""
+    import httpx  # most processes never ask an agent outside
+
+    from workflows.transport import guarded_client
+
+    headers = {"Content-Type": "application/json", "Accept": "application/json", **headers}
+    try:
+        async with (
+            guarded_client(timeout_seconds) as client,
+            client.stream("POST", url, headers=headers, content=body) as response,
+        ):
+            most = settings.MGX_MAX_OUTPUT_BYTES if response.is_success else _LONGEST_REFUSAL
+            payload = bytearray()
+            async for chunk in response.aiter_raw():
+                payload += chunk
+                if len(payload) > most:
+                    break
+            return response.status_code, bytes(payload[: most + 1])
+    except httpx.TimeoutException:
+        raise TimeoutError from None
+    except httpx.ConnectError:
+        raise AgentFault(f"{_origin(url)} cannot be reached", "agent_unreachable") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        # Not its text: that may hold the address, with what is secret in it.
+        message = f"The call to {_origin(url)} broke off: {type(error).__name__}"
+        raise AgentFault(message, "agent_unreachable") from None
+
+
+def _origin(url: str) -> str:
+    """Return as much of a URL as may be told: paths and queries may hold secrets."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _words(payload: bytes, hidden: str) -> str:
+    """Return what a refusal says, where it says it as problem details or as model servers do."""
+    try:
+        document = _without(hidden, loads_strict(payload))
+    except CanonicalError:
+        return ""
+    match document:
+        case (
+            {"detail": str(words)}
+            | {"error": {"message": str(words)}}
+            | {"error": str(words)}
+            | {"title": str(words)}
+            | {"message": str(words)}
+        ):
+            return words[:_LONGEST_WORDS]
+    return ""
+
+
+def _without(hidden: str, value: Any) -> Any:
+    """Return a value with ``hidden`` taken out of all its texts."""
+    if len(hidden) < _SHORTEST_HIDDEN:
+        return value
+    if isinstance(value, str):
+        return value.replace(hidden, "…")
+    if isinstance(value, list):
+        return [_without(hidden, each) for each in value]
+    if isinstance(value, dict):
+        return {_without(hidden, key): _without(hidden, each) for key, each in value.items()}
+    return value

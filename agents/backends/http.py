@@ -1,0 +1,80 @@
+"""Agents that are services: one signed POST, answered with the output of the step.
+
+The signature is that of webhooks (``workflows/webhooks/signing.py``), and its id is the same for
+every attempt of the step. What connects where is guarded as webhooks are.
+"""
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from agents.backends.calls import post_json, read_config, secret_for
+from agents.faults import AgentFault
+from agents.services.assignment import Assigned
+from workflows.core.canonical import MAX_BYTES, MAX_DEPTH, dumps_canonical
+from workflows.handlers import StepContext
+from workflows.webhooks.signing import sign
+
+
+class HttpConfig(BaseModel):
+    """``secret_env``: the environment variable with the secret that calls are signed with."""
+
+    url: Annotated[str, Field(max_length=2_000)]
+    secret_env: Annotated[str, Field(min_length=1, max_length=200)]
+    timeout_seconds: Annotated[float, Field(gt=0, le=3_600)] = 60.0
+
+
+class HttpBackend:
+    """Posts what the step asks to the agent's ``url``."""
+
+    async def run(self, config: dict[str, Any], context: StepContext) -> Any:
+        known = read_config(HttpConfig, config)
+        secret = secret_for(known.secret_env, known.url)
+        body = _body(context)
+        return await post_json(
+            known.url,
+            body.encode(),
+            _signature(secret, context.idempotency_key, body),
+            timeout_seconds=known.timeout_seconds,
+            hidden=secret,
+        )
+
+
+def _body(context: StepContext) -> str:
+    agent = context.prepared
+    assert isinstance(agent, Assigned)
+    document = {
+        "inputs": context.inputs,
+        "feedback": context.feedback,
+        "previous": context.previous,
+        "step": {
+            "id": str(context.step_execution_id),
+            "name": context.name,
+            "attempt": context.attempt,
+            "revision": context.revision,
+        },
+        "run": {
+            "id": str(context.execution_id),
+            "workflow": context.workflow_name,
+            "number": context.run_number,
+        },
+        "agent": {"id": str(agent.agent_instance_id), "name": agent.name},
+    }
+    # The inputs and the output before, each of them as large as it may be, inside of one more.
+    return dumps_canonical(document, max_bytes=3 * MAX_BYTES, max_depth=MAX_DEPTH + 1)
+
+
+def _signature(secret: str, message_id: str, body: str) -> dict[str, str]:
+    seconds = int(time.time())
+    moment = datetime.fromtimestamp(seconds, UTC)
+    try:
+        signature = sign([secret], message_id=message_id, moment=moment, body=body)
+    except ValueError:
+        raise AgentFault("The agent's secret is none of webhooks", "agent_config") from None
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(seconds),
+        "webhook-signature": signature,
+    }
