@@ -339,6 +339,11 @@ MGX_ALLOWED_INTERNAL_HOSTS: list[str] = env.list("MGX_ALLOWED_INTERNAL_HOSTS", d
 MGX_HTTP_PORTS: list[int] = env.list("MGX_HTTP_PORTS", cast=int, default=[80, 443, 8080, 8443])
 #: Which secrets in the environment agents outside may be sent: ``NAME@host``, ``NAME@host:port``.
 MGX_AGENT_SECRETS: list[str] = env.list("MGX_AGENT_SECRETS", default=[])
+#: The model that agents of type ``llm`` ask where their config names none: an OpenAI-compatible
+#: API, whose key goes to it alone.
+LLM_BASE_URL: str = env.str("LLM_BASE_URL", default="")
+LLM_API_KEY: str = env.str("LLM_API_KEY", default="")
+LLM_MODEL: str = env.str("LLM_MODEL", default="")
 #: How many runs may stand above a run that a step started.
 MGX_MAX_DEPTH: int = env.int("MGX_MAX_DEPTH", default=10)
 MGX_MAX_STEPS: int = env.int("MGX_MAX_STEPS", default=5_000)

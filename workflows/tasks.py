@@ -92,6 +92,29 @@ class Task:
                 problems += [_problem(name, value, detail) for detail in _details(error)]
         return problems
 
+    def input_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the inputs, as far as the annotations tell."""
+        known = [(name, "validation", each) for name, each in self._adapters.items() if each]
+        properties: dict[str, Any] = {name: {} for name in self._parameters}
+        parts: dict[str, Any] = {}
+        try:
+            schemas, parts = TypeAdapter.json_schemas(known)  # type: ignore[arg-type]
+            properties |= {name: schema for (name, _), schema in schemas.items()}
+        except PydanticUserError:
+            pass  # a class that JSON Schema has no word for
+        needed = [
+            name
+            for name, parameter in self._parameters.items()
+            if parameter.default is inspect.Parameter.empty
+        ]
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": needed,
+            "additionalProperties": self._others is not None,
+            **parts,
+        }
+
     def _misplaced(self, inputs: Mapping[str, Any]) -> Iterator[InputProblem]:
         """Yield the inputs that the task does not have, and those that it lacks."""
         parameters = self._parameters

@@ -12,6 +12,7 @@ _BACKENDS = {
     AgentType.PYTHON: "agents.backends.python.PythonBackend",
     AgentType.DEMO: "agents.backends.demo.DemoBackend",
     AgentType.HTTP: "agents.backends.http.HttpBackend",
+    AgentType.LLM: "agents.backends.llm.LlmBackend",
 }
 
 
