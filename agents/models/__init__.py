@@ -7,7 +7,7 @@ from agents.models.memory import (
     AgentMemoryEntry,
     AgentMemoryText,
 )
-from agents.models.reservations import AgentReservation, AgentTurn
+from agents.models.reservations import AgentReservation
 
 __all__ = [
     "AgentDefinition",
@@ -18,6 +18,5 @@ __all__ = [
     "AgentMemoryText",
     "AgentReservation",
     "AgentStatus",
-    "AgentTurn",
     "AgentType",
 ]
