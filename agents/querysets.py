@@ -7,7 +7,10 @@ from workflows.querysets import InWorkspaceQuerySet
 
 class AgentInstanceQuerySet(InWorkspaceQuerySet):
     def usable(self) -> Self:
-        """Enabled instances of enabled definitions that have not failed or gone."""
-        return self.filter(is_enabled=True, definition__is_enabled=True).exclude(
-            status__in=["error", "offline"]
-        )
+        """Enabled instances of enabled definitions that have not gone, nor failed for good.
+
+        One that failed at a step is tried again, so it counts; whoever is set to ``error`` by hand
+        does not.
+        """
+        enabled = self.filter(is_enabled=True, definition__is_enabled=True)
+        return enabled.exclude(status="offline").exclude(status="error", faults=0)

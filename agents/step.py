@@ -5,21 +5,23 @@ from datetime import datetime
 from uuid import UUID
 
 from agents.backends import backend
-from agents.services.assignment import Assigned, release, reserve
+from agents.faults import InputFault, fault_in
+from agents.services.assignment import Assigned, reserve
+from agents.services.settling import release
 from workflows.core.outcomes import Completed, Failed, Outcome
 from workflows.events import EventDraft
-from workflows.handlers import NotYet, Prepared, StepContext
+from workflows.handlers import Answer, Prepared, StepContext
+
+_MAX_MESSAGE = 2_000
 
 
 class AgentHandler:
     """Reserves an agent in the transaction of the step's start, and runs it on the loop."""
 
-    def prepare(
-        self, contexts: Sequence[StepContext], now: datetime
-    ) -> list[Prepared | NotYet | Failed]:
+    def prepare(self, contexts: Sequence[StepContext], now: datetime) -> list[Answer]:
         """Assign an agent to each attempt, in order."""
         return [
-            Prepared(answer, answer.agent_instance_id, answer.name)
+            Prepared(answer, answer.agent_instance_id, answer.name, answer.takes_over_from)
             if isinstance(answer, Assigned)
             else answer
             for answer in reserve(contexts, now)
@@ -29,11 +31,17 @@ class AgentHandler:
         """Let the agent answer the step's inputs."""
         assigned = context.prepared
         assert isinstance(assigned, Assigned)
-        return Completed(await backend(assigned.agent_type).run(assigned.config, context))
+        try:
+            return Completed(await backend(assigned.agent_type).run(assigned.config, context))
+        except InputFault as error:
+            return Failed(error.code[:100], str(error)[:_MAX_MESSAGE], is_final=True)
+        except (Exception, SystemExit) as error:
+            if fault := fault_in(error):
+                raise fault from error
+            raise
 
     def settle(
         self, ended: Sequence[tuple[UUID, int, Outcome | None]], now: datetime
     ) -> list[EventDraft]:
-        """Give back the agents' places."""
-        release(ended, now)
-        return []
+        """Give back the agents' places, and note which of them failed or recovered."""
+        return release(ended, now)

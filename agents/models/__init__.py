@@ -7,7 +7,7 @@ from agents.models.memory import (
     AgentMemoryEntry,
     AgentMemoryText,
 )
-from agents.models.reservations import AgentReservation
+from agents.models.reservations import AgentReservation, AgentWait
 
 __all__ = [
     "AgentDefinition",
@@ -19,4 +19,5 @@ __all__ = [
     "AgentReservation",
     "AgentStatus",
     "AgentType",
+    "AgentWait",
 ]

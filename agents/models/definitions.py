@@ -48,7 +48,11 @@ class AgentDefinition(models.Model):
 
 
 class AgentInstance(models.Model):
-    """A workspace's own copy of a definition, with its limits and its state."""
+    """A workspace's own copy of a definition, with its limits and its state.
+
+    ``faults`` counts how often it failed by its own fault since it last succeeded, and ``probe_at``
+    is when it may be tried as before (``agents/services/circuit.py``).
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="agents")
@@ -66,6 +70,8 @@ class AgentInstance(models.Model):
     is_enabled = models.BooleanField(default=True)
     last_heartbeat = models.DateTimeField(null=True, editable=False)
     last_error = models.TextField(blank=True, editable=False)
+    faults = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    probe_at = models.DateTimeField(null=True, editable=False)
     last_assigned_at = models.DateTimeField(null=True, editable=False)
     memory_version = models.BigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -12,7 +12,8 @@ class AgentReservation(models.Model):
     """A place at an agent. Active until ``released_at``, or until ``expires_at`` has passed.
 
     Load is counted from these rows, never kept in a counter. ``reason`` records the strategy,
-    the candidates with their scores, and who was refused for what.
+    the candidates with their scores, and who was refused for what. ``outcome``: what the attempt
+    came to, ``completed``, ``failed`` or ``moved``, where another agent took over.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -41,8 +42,31 @@ class AgentReservation(models.Model):
                 fields=["agent_instance", "expires_at"],
                 name="reservation_active",
                 condition=Q(released_at__isnull=True),
-            )
+            ),
+            models.Index(
+                fields=["workspace", "expires_at"],
+                name="reservation_of_workspace",
+                condition=Q(released_at__isnull=True),
+            ),
+            models.Index(fields=["agent_instance", "-reserved_at"], name="reservation_recent"),
         ]
 
     def __str__(self) -> str:
         return f"{self.agent_instance_id} for {self.step_execution_id}"
+
+
+class AgentWait(models.Model):
+    """A step that waits for an agent, and since when; ``id`` is the step execution's.
+
+    It is renewed (``asked_at``) whenever the step asks again, and counts for nothing once it is
+    not. ``agents``: the ids of those that could take the step.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    agents = models.JSONField(default=list)
+    since = models.DateTimeField()
+    asked_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.id} since {self.since}"

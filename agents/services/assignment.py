@@ -9,30 +9,37 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby, islice, takewhile
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 from agents.models import AgentDefinition, AgentInstance, AgentReservation
 from agents.references import named
+from agents.services.circuit import is_doubtful, is_open, lock_for_assigning, places
 from workflows.bulk import insert_objects
-from workflows.core.outcomes import Completed, Failed, Outcome
+from workflows.core.outcomes import Failed
 from workflows.core.steps import AgentStep
-from workflows.handlers import NotYet, StepContext
+from workflows.handlers import NobodyElse, NotYet, StepContext
 
 #: How long a place is held by an attempt without a time limit whose worker was never heard of
 #: again; the takeover from a dead driver frees it much earlier.
 _LONGEST_HOLD = timedelta(hours=24)
 _NEVER = datetime.min.replace(tzinfo=UTC)
+#: Of more candidates than these, an assignment says only how many there were.
+_TOLD_AT_MOST = 20
 
 
 @dataclass(slots=True)
 class Assigned:
-    """An agent for an attempt. ``config``: the definition's with the instance's over it."""
+    """An agent for an attempt. ``config``: the definition's with the instance's over it.
+    ``takes_over_from``: the agent that failed at the step just now."""
 
     agent_instance_id: UUID
     name: str
     agent_type: str
     config: dict[str, Any]
+    takes_over_from: str = ""
 
 
 class Candidates:
@@ -41,6 +48,7 @@ class Candidates:
     def __init__(self, contexts: Sequence[StepContext], now: datetime) -> None:
         self._now = now
         self._assigned: dict[UUID, AgentInstance] = {}
+        lock_for_assigning()
         names = {name for context in contexts if (name := _wanted(context))}
         usable = (
             AgentInstance.objects.usable()
@@ -48,73 +56,131 @@ class Candidates:
             .filter(named(names) | named(names, "definition__"))
         )
         self._agents = list(
-            usable.select_related("definition").order_by("id").select_for_update(of=("self",))
+            usable.select_related("definition")
+            .order_by("id")
+            .select_for_update(of=("self",), no_key=True)
         )
         live = AgentReservation.objects.filter(
             agent_instance__in=self._agents, released_at__isnull=True, expires_at__gt=now
         )
         self._load = Counter(live.values_list("agent_instance_id", flat=True))
+        self._latest = max((a.last_assigned_at or _NEVER for a in self._agents), default=_NEVER)
+        self._eligible: dict[tuple[Any, ...], tuple[list[AgentInstance], dict[str, str]]] = {}
 
-    def choose(self, context: StepContext) -> tuple[Assigned, dict[str, Any]] | NotYet | Failed:
-        """Return the agent for an attempt and why it was chosen, and count its place as taken."""
+    def choose(
+        self, context: StepContext, tried: Sequence[AgentReservation]
+    ) -> tuple[Assigned, dict[str, Any]] | NotYet | NobodyElse | Failed:
+        """Return the agent for an attempt and why it was chosen, and count its place as taken.
+
+        ``tried``: what those held that failed at the step just now, the last one first.
+        """
         step = context.step
         assert isinstance(step, AgentStep)
-        refusals: dict[str, str] = {}
-        eligible = []
-        for agent in self._agents:
-            if refusal := _refusal(agent, step, context):
-                refusals[agent.slug] = refusal
-            else:
-                eligible.append(agent)
+        eligible, refusals = self._who_can(step, context)
+        if tried:
+            failed = {reservation.agent_instance_id for reservation in tried}
+            refusals = refusals | {a.slug: "it failed just now" for a in eligible if a.id in failed}
+            eligible = [a for a in eligible if a.id not in failed and not is_open(a, self._now)]
+            if not eligible:
+                return NobodyElse()
         if not eligible:
             reasons = "; ".join(f"{slug}: {why}" for slug, why in refusals.items())
             message = f"No agent can take “{_wanted(context)}”" + (
                 f" ({reasons})" if reasons else ""
             )
             return Failed("no_eligible_agent", message[:2_000], is_final=True)
-        free = [agent for agent in eligible if self._load[agent.id] < agent.max_concurrency]
+        free = [a for a in eligible if self._has_room(a)]
         if not free:
             return NotYet()
-        reason = {
-            "strategy": step.config.assignment_strategy,
-            "candidates": {
-                agent.slug: {"load": self._load[agent.id], "score": _score(agent, step)}
-                for agent in eligible
-            },
-            "refused": refusals,
-        }
         chosen = min(free, key=lambda agent: self._rank(agent, step))
+        reason = self._reason(step, eligible, refusals, chosen)
+        if tried:
+            reason["takes_over_from"] = [self._slug_of(r.agent_instance_id) for r in tried]
         self._load[chosen.id] += 1
-        # Each assignment of a turn is a microsecond after the one before: their order is kept.
-        chosen.last_assigned_at = self._now + timedelta(microseconds=self._load.total())
+        # Each assignment is later than all before it: their order is kept, whoever makes them.
+        self._latest = max(self._now, self._latest + timedelta(microseconds=1))
+        chosen.last_assigned_at = self._latest
         self._assigned[chosen.id] = chosen
         config = {**chosen.definition.config, **chosen.config}
-        return Assigned(chosen.id, chosen.name, chosen.definition.agent_type, config), reason
+        assigned = Assigned(chosen.id, chosen.name, chosen.definition.agent_type, config)
+        if tried:
+            assigned.takes_over_from = tried[0].agent_instance.name
+        return assigned, reason
 
     def keep_order(self) -> None:
         """Write down whose turn it was last, for ``round_robin``."""
         AgentInstance.objects.bulk_update(self._assigned.values(), ["last_assigned_at"])
 
+    def _who_can(
+        self, step: AgentStep, context: StepContext
+    ) -> tuple[list[AgentInstance], dict[str, str]]:
+        """Return the agents that can take a step, and why the others cannot."""
+        key = (
+            context.workspace_id, context.project_id, step.agent_instance_id,
+            step.agent_definition_id, step.config.required_capabilities,
+        )  # fmt: skip
+        if key not in self._eligible:
+            refused = {a.id: why for a in self._agents if (why := _refusal(a, step, context))}
+            self._eligible[key] = (
+                [agent for agent in self._agents if agent.id not in refused],
+                {agent.slug: refused[agent.id] for agent in self._agents if agent.id in refused},
+            )
+        return self._eligible[key]
+
+    def _has_room(self, agent: AgentInstance) -> bool:
+        return self._load[agent.id] < places(agent) and not is_open(agent, self._now)
+
     def _rank(self, agent: AgentInstance, step: AgentStep) -> tuple[Any, ...]:
         """Return what the best of the free agents has least of."""
         load = self._load[agent.id] / agent.max_concurrency
+        doubtful = is_doubtful(agent, self._now)
         match step.config.assignment_strategy:
             case "least_loaded":
-                return (load, agent.id)
+                return (doubtful, load, agent.id)
             case "round_robin":
-                return (agent.last_assigned_at or _NEVER, agent.id)
+                return (doubtful, agent.last_assigned_at or _NEVER, agent.id)
             case _:
-                return (-_score(agent, step), load, agent.id)
+                return (doubtful, -_score(agent, step), load, agent.id)
+
+    def _reason(
+        self,
+        step: AgentStep,
+        eligible: list[AgentInstance],
+        refusals: dict[str, str],
+        chosen: AgentInstance,
+    ) -> dict[str, Any]:
+        told = [chosen, *(a for a in eligible[:_TOLD_AT_MOST] if a is not chosen)]
+        reason: dict[str, Any] = {
+            "strategy": step.config.assignment_strategy,
+            "candidates": {
+                agent.slug: {"load": self._load[agent.id], "score": _score(agent, step)}
+                for agent in sorted(told, key=lambda agent: agent.id)
+            },
+            "refused": dict(islice(refusals.items(), _TOLD_AT_MOST)),
+        }
+        if left_out := len(eligible) - len(told) + len(refusals) - len(reason["refused"]):
+            reason["left_out"] = left_out
+        return reason
+
+    def _slug_of(self, agent_id: UUID) -> str:
+        return next((a.slug for a in self._agents if a.id == agent_id), str(agent_id))
 
 
-def reserve(contexts: Sequence[StepContext], now: datetime) -> list[Assigned | NotYet | Failed]:
+def reserve(
+    contexts: Sequence[StepContext], now: datetime
+) -> list[Assigned | NotYet | NobodyElse | Failed]:
     """Find and hold an agent for each attempt, in order; write down why."""
     candidates = Candidates(contexts, now)
-    answers: list[Assigned | NotYet | Failed] = []
+    tried = _tried(contexts)
+    answers: list[Assigned | NotYet | NobodyElse | Failed] = []
     reservations = []
+    given_up = []
     for context in contexts:
-        choice = candidates.choose(context)
-        if isinstance(choice, NotYet | Failed):
+        tried_by = tried.get(context.step_execution_id, [])
+        choice = candidates.choose(context, tried_by)
+        if isinstance(choice, NobodyElse):
+            given_up.append(tried_by[0].id)
+        if isinstance(choice, NotYet | NobodyElse | Failed):
             answers.append(choice)
             continue
         assigned, reason = choice
@@ -133,28 +199,25 @@ def reserve(contexts: Sequence[StepContext], now: datetime) -> list[Assigned | N
             )
         )
     insert_objects(reservations)
+    if given_up:
+        AgentReservation.objects.filter(id__in=given_up).update(outcome="failed")
     candidates.keep_order()
     return answers
 
 
-def release(ended: Sequence[tuple[UUID, int, Outcome | None]], now: datetime) -> None:
-    """Give back what attempts held.
-
-    One that was abandoned leaves no reservation behind, for its number may be used again.
-    """
-    by_outcome: dict[str, list[UUID]] = {}
-    abandoned = []
-    for step_execution_id, _, outcome in ended:
-        if outcome is None:
-            abandoned.append(step_execution_id)
-        else:
-            word = "completed" if isinstance(outcome, Completed) else "failed"
-            by_outcome.setdefault(word, []).append(step_execution_id)
-    held = AgentReservation.objects.filter(released_at__isnull=True)
-    for word, ids in by_outcome.items():
-        held.filter(step_execution_id__in=ids).update(released_at=now, outcome=word)
-    if abandoned:
-        held.filter(step_execution_id__in=abandoned).delete()
+def _tried(contexts: Sequence[StepContext]) -> dict[UUID, list[AgentReservation]]:
+    """Return what those agents held from whom each step just moved on, the last one first."""
+    again = [context.step_execution_id for context in contexts if context.attempt > 1]
+    if not again:
+        return {}
+    rows = AgentReservation.objects.filter(step_execution_id__in=again)
+    found: dict[UUID, list[AgentReservation]] = {}
+    for step_id, group in groupby(
+        rows.select_related("agent_instance").order_by("step_execution_id", "-attempt"),
+        attrgetter("step_execution_id"),
+    ):
+        found[step_id] = list(takewhile(lambda row: row.outcome == "moved", group))
+    return found
 
 
 def _refusal(agent: AgentInstance, step: AgentStep, context: StepContext) -> str:

@@ -29,13 +29,15 @@ class Failed:
     """The attempt failed.
 
     ``code``: stable, for ``retry_on``; ``message``: for people, bounded; ``is_final``: another
-    attempt cannot help; ``is_timeout``: time ran out.
+    attempt cannot help; ``is_timeout``: time ran out; ``elsewhere``: whoever carried the attempt
+    out is at fault, so another one takes it over at once, without using up a retry.
     """
 
     code: str
     message: str
     is_final: bool = False
     is_timeout: bool = False
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)

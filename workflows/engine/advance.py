@@ -24,6 +24,7 @@ from workflows.engine.step_moves import StepMoves
 from workflows.engine.suspects import Suspects
 from workflows.handlers import (
     GateHandler,
+    NobodyElse,
     NotYet,
     Opening,
     ReservingHandler,
@@ -221,10 +222,15 @@ class Advance:
             for (run, record, context), answer in zip(starts, answers, strict=True):
                 if isinstance(answer, NotYet):
                     has_moved |= self._defer(run, record, answer)
+                elif isinstance(answer, NobodyElse):
+                    self._moves.keep(run, record)
+                    has_moved = True
                 elif isinstance(answer, Failed):
                     self._moves.apply(run, record, answer)
                     has_moved = True
                 else:
+                    if answer.takes_over_from:
+                        self._report.taken_over(run, record, answer)
                     context.prepared = answer.value
                     record.agent_instance_id = answer.agent_instance_id
                     self._run_body(run, record, context, answer.agent_name)

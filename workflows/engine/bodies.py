@@ -14,7 +14,7 @@ from workflows.core.errors import UnstorableError
 from workflows.core.outcomes import Completed, Failed, Outcome
 from workflows.engine.inputs import dump_json
 from workflows.engine.turn import Result
-from workflows.handlers import StepContext, plugs
+from workflows.handlers import StepContext, WorkerFault, plugs
 from workflows.logs import log_for
 from workflows.tracing import traced
 
@@ -77,7 +77,8 @@ class Bodies:
 
 async def run_body(context: StepContext) -> Outcome:
     """Run one attempt and return what it came to; only a cancellation gets out."""
-    handler = plugs()[context.step.step_type].work
+    plug = plugs()[context.step.step_type]
+    handler = plug.work
     assert handler is not None
     seconds = context.step.timeout_seconds
     limit = asyncio.timeout(seconds) if seconds else None
@@ -95,7 +96,8 @@ async def run_body(context: StepContext) -> Outcome:
         outcome = _failure(context, error)
     if limit and limit.expired():
         message = f"The attempt took longer than its {seconds} seconds"
-        return Failed("timeout", message, is_timeout=True)
+        # Somebody else may be quicker, where somebody was chosen.
+        return Failed("timeout", message, is_timeout=True, elsewhere=plug.reserving is not None)
     return outcome
 
 
@@ -109,6 +111,8 @@ def _failure(context: StepContext, error: BaseException) -> Failed:
     if isinstance(error, UnstorableError):
         return Failed(error.code, _bounded(error), is_final=True)
     logger.info("%s failed: %s", context.step.name, type(error).__name__)
+    if isinstance(error, WorkerFault):
+        return Failed(_code(error), _bounded(error), elsewhere=True)
     return Failed(_code(error), f"{type(error).__name__}: {_bounded(error)}")
 
 

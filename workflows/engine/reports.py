@@ -7,6 +7,7 @@ from workflows.core.states import ExecutionStatus, StepStatus
 from workflows.engine.run import Run, StepRecord
 from workflows.engine.store import Claimed, Release
 from workflows.events import EventDraft, EventType
+from workflows.handlers import Prepared
 
 _STEP_ENDED = {
     StepStatus.COMPLETED: (EventType.STEP_COMPLETED, "{name} completed"),
@@ -65,6 +66,23 @@ class Reporter:
             "delay_seconds": round(delay, 3),
         }
         message = f"{record.name} failed and is tried again: {record.error_message}"
+        self._step(EventType.STEP_RETRYING, run, record, data, message)
+
+    def taken_over(self, run: Run, record: StepRecord, by: Prepared) -> None:
+        """The agent in ``record`` failed, and the attempt that begins is another one's."""
+        data: dict[str, object] = {
+            "step": record.name,
+            "attempt": record.attempts - 1,
+            "error_code": record.error_code,
+            "error_message": record.error_message,
+            "delay_seconds": 0,
+            "agent": by.takes_over_from,
+            "taken_over_by": by.agent_name,
+        }
+        message = (
+            f"{by.takes_over_from} failed at {record.name}, {by.agent_name} takes over: "
+            f"{record.error_message}"
+        )
         self._step(EventType.STEP_RETRYING, run, record, data, message)
 
     def refused(self, run: Run, record: StepRecord, attempt: int, step_id: UUID) -> None:

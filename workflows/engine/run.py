@@ -44,6 +44,7 @@ class StepRecord:
     status: StepStatus = StepStatus.PENDING
     attempts: int = 0
     crashes: int = 0
+    failovers: int = 0
     input_data: RawJson | None = None
     output_data: RawJson | None = None
     error_code: str = ""

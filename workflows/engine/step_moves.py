@@ -59,8 +59,12 @@ class StepMoves:
     def _fail(self, run: Run, record: StepRecord, failure: Failed) -> None:
         record.error_code = failure.code
         record.error_message = failure.message
+        if failure.elsewhere:
+            record.failovers += 1
+            self._go_on_at_once(run, record)
+            return
         policy = run.plan.policies[record.step]
-        charged = record.attempts - record.crashes
+        charged = record.attempts - record.crashes - record.failovers
         if record.is_fallback:
             self._end(run, record, StepStatus.TIMEOUT if failure.is_timeout else StepStatus.FAILED)
             return
@@ -83,10 +87,20 @@ class StepMoves:
         if record.step not in run.plan.fallbacks:
             self._complete(run, record, fallback.output)
             return True
-        record.due_at = run.retrying[record.name] = self._now
-        self.move(run, record, StepStatus.RETRYING)
+        self._go_on_at_once(run, record)
         self._report.retrying(run, record, 0)
         return True
+
+    def keep(self, run: Run, record: StepRecord) -> None:
+        """Nobody else is left to take over: what failed elsewhere has failed like any attempt."""
+        record.attempts -= 1
+        record.failovers -= 1
+        code, message = record.error_code, record.error_message
+        self._fail(run, record, Failed(code, message, is_timeout=code == "timeout"))
+
+    def _go_on_at_once(self, run: Run, record: StepRecord) -> None:
+        record.due_at = run.retrying[record.name] = self._now
+        self.move(run, record, StepStatus.RETRYING)
 
     def lose(self, run: Run, record: StepRecord) -> None:
         """The worker of a running attempt died: try again, but not for ever."""
@@ -97,9 +111,7 @@ class StepMoves:
         if record.crashes >= settings.MGX_MAX_CRASHES:
             self._end(run, record, StepStatus.FAILED)
             return
-        record.due_at = self._now
-        run.retrying[record.name] = self._now
-        self.move(run, record, StepStatus.RETRYING)
+        self._go_on_at_once(run, record)
         self._report.retrying(run, record, 0)
 
     def skip(self, run: Run, record: StepRecord, reason: SkipReason) -> None:

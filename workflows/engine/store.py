@@ -35,6 +35,7 @@ STEP_COLUMNS = (
     Column("status", "text"),
     Column("attempts", "bigint"),
     Column("crashes", "bigint"),
+    Column("failovers", "bigint"),
     Column("input_data", "jsonb", keeps=True),
     Column("output_data", "jsonb"),
     Column("error_code", "text"),

@@ -71,11 +71,12 @@ class WorkHandler(Protocol):
 @dataclass(slots=True)
 class Prepared:
     """What ``prepare`` decided for one step: run it with ``value``, with ``agent_instance_id``
-    shown on its row."""
+    shown on its row. ``takes_over_from``: who failed at it just now."""
 
     value: Any = None
     agent_instance_id: UUID | None = None
     agent_name: str = ""
+    takes_over_from: str = ""
 
 
 @dataclass(slots=True)
@@ -85,6 +86,18 @@ class NotYet:
     seconds: float = 1.0
 
 
+@dataclass(slots=True)
+class NobodyElse:
+    """Nobody is left to take over what failed ``elsewhere``: it was a failure like any other."""
+
+
+class WorkerFault(Exception):
+    """Raised by a work handler: whoever carried the attempt out is at fault, not the work."""
+
+
+Answer = Prepared | NotYet | NobodyElse | Failed
+
+
 @runtime_checkable
 class ReservingHandler(WorkHandler, Protocol):
     """A work handler that takes something for each attempt and gives it back.
@@ -92,9 +105,7 @@ class ReservingHandler(WorkHandler, Protocol):
     All three are called inside the engine's transaction, with everything of the batch at once.
     """
 
-    def prepare(
-        self, contexts: Sequence[StepContext], now: datetime
-    ) -> list[Prepared | NotYet | Failed]:
+    def prepare(self, contexts: Sequence[StepContext], now: datetime) -> list[Answer]:
         """Take what each step needs, in order; ``Failed`` if it can never be had."""
         ...
 

@@ -1,0 +1,51 @@
+"""What is noted when attempts of agent steps end, in the transaction of their results."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from agents.models import AgentReservation
+from agents.services.circuit import mark_failed, mark_recovered
+from workflows.core.outcomes import Completed, Failed, Outcome
+from workflows.events import EventDraft
+
+
+def release(ended: Sequence[tuple[UUID, int, Outcome | None]], now: datetime) -> list[EventDraft]:
+    """Give back what attempts held; mark the agents that failed, and those that recovered.
+
+    One that was abandoned leaves no reservation behind, for its number may be used again.
+    """
+    by_outcome: dict[str, list[UUID]] = {}
+    abandoned = []
+    failures: dict[UUID, Failed] = {}
+    for step_execution_id, _, outcome in ended:
+        if outcome is None:
+            abandoned.append(step_execution_id)
+            continue
+        by_outcome.setdefault(_word(outcome), []).append(step_execution_id)
+        if isinstance(outcome, Failed) and outcome.elsewhere:
+            failures[step_execution_id] = outcome
+    held = AgentReservation.objects.filter(released_at__isnull=True)
+    drafts = []
+    if failures:
+        agents = held.filter(step_execution_id__in=failures)
+        faults = {
+            step_id: (agent_id, failures[step_id])
+            for step_id, agent_id in agents.values_list("step_execution_id", "agent_instance_id")
+        }
+        drafts += mark_failed(faults, now)
+    if done := by_outcome.get("completed"):
+        failed_before = held.filter(step_execution_id__in=done, agent_instance__faults__gt=0)
+        if recovered := set(failed_before.values_list("agent_instance_id", flat=True)):
+            drafts += mark_recovered(recovered)
+    for word, ids in by_outcome.items():
+        held.filter(step_execution_id__in=ids).update(released_at=now, outcome=word)
+    if abandoned:
+        held.filter(step_execution_id__in=abandoned).delete()
+    return drafts
+
+
+def _word(outcome: Outcome) -> str:
+    if isinstance(outcome, Completed):
+        return "completed"
+    return "moved" if isinstance(outcome, Failed) and outcome.elsewhere else "failed"
