@@ -11,6 +11,7 @@ from django.urls import include, path
 urlpatterns = [
     path("", include("approvals.urls")),
     path("", include("workflows.urls")),
+    path("", include("agents.urls")),
     path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),

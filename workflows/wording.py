@@ -46,6 +46,7 @@ STATUS_LOOKS: Final[dict[str, Look]] = {
     "busy": Look("running", "arc", "Busy"),
     "error": Look("failed", "cross", "Error"),
     "offline": Look(NEUTRAL, "slash", "Offline"),
+    "disabled": Look(NEUTRAL, "bars", "Disabled"),
     # Of steps in a draft
     "added": Look("completed", "plus", "Added"),
     "changed": Look("waiting", "pencil", "Changed"),

@@ -1,0 +1,1 @@
+"""What the pages of agents show; the views beside them only ask these modules."""

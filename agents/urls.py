@@ -1,0 +1,11 @@
+"""The addresses of the pages of agents."""
+
+from django.urls import path
+
+from agents.views import agents, memory
+
+urlpatterns = [
+    path("agents/", agents.agents, name="agents"),
+    path("agents/<uuid:agent_id>/", agents.agent, name="agent"),
+    path("agents/<uuid:agent_id>/memory/clear/", memory.clear, name="clear_agent_memory"),
+]

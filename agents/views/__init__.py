@@ -1,0 +1,1 @@
+"""The pages of agents: each view parses, asks one thing, and answers."""

@@ -1,0 +1,363 @@
+"""The pages of agents: the list with its figures, one agent, and why each was chosen."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from agents.models import AgentHandoff, AgentInstance, AgentReservation
+from agents.pages.configs import MASK, without_secrets
+from agents.pages.performance import PERIODS, Course, Part, Performance, Performances
+from tests.pages import html, row_titles, text
+from workflows.core.ids import uuid7
+from workflows.models import Membership
+from workflows.pages.reader import SESSION_KEY
+
+pytestmark = pytest.mark.django_db
+
+WHY = {
+    "strategy": "capability_match",
+    "candidates": {"planner": {"score": 0.94, "load": 1}, "executor": {"score": 0.81, "load": 0}},
+    "refused": {"spare": "it lacks plan"},
+}
+
+
+@pytest.fixture
+def hold(agents):
+    """Return a function by which an agent holds a place, or held one for so many seconds."""
+
+    def make(
+        agent="planner", *, took=None, outcome="completed", ago=60, of=None, reason=None, attempt=1
+    ):
+        agent = agents[agent] if isinstance(agent, str) else agent
+        reserved_at = timezone.now() - timedelta(seconds=ago)
+        released_at = None if took is None else reserved_at + timedelta(seconds=took)
+        return AgentReservation.objects.create(
+            workspace=agent.workspace,
+            agent_instance=agent,
+            step_execution_id=of.pk if of else uuid7(),
+            attempt=attempt,
+            reason=reason or {},
+            reserved_at=reserved_at,
+            expires_at=reserved_at + timedelta(days=1),
+            released_at=released_at,
+            outcome="" if took is None else outcome,
+        )
+
+    return make
+
+
+@pytest.fixture
+def another(workspace, agents):
+    """Return a function that adds an agent with the planner's definition."""
+
+    def add(name, **columns):
+        return AgentInstance.objects.create(
+            workspace=workspace,
+            definition=agents["planner"].definition,
+            name=name,
+            slug=name.lower(),
+            **columns,
+        )
+
+    return add
+
+
+def url(agent):
+    return f"/agents/{agent.pk}/"
+
+
+class TestFigures:
+    def test_they_count_what_the_places_came_to(self, client_for, hold):
+        for seconds in range(1, 21):
+            hold(took=seconds)
+        hold("executor", took=100, outcome="failed")
+        hold("executor")
+        words = text(client_for("viewer").get("/agents/"))
+        assert "2 agents in Acme, 1 of 2 places in use." in words
+        assert "Agents 2 Busy now 1 Success, 24 h 95.2 % Failures, 24 h 1 of 21" in words
+        assert "Median time 11 s 95 % 20 s" in words
+
+    def test_the_period_is_chosen_in_the_address(self, client_for, hold):
+        hold(took=1)
+        hold(took=1, outcome="failed", ago=3 * 86_400)
+        viewer = client_for("viewer")
+        assert "Failures, 24 h 0 of 1" in text(viewer.get("/agents/"))
+        assert "Failures, 7 days 1 of 2" in text(viewer.get("/agents/?period=week"))
+        assert "Failures, 24 h 0 of 1" in text(viewer.get("/agents/?period=century"))
+
+    def test_another_workspaces_are_not_counted(
+        self, client_for, agents, make_agents, other_workspace, hold
+    ):
+        foreign = make_agents(other_workspace)["planner"]
+        hold(foreign, took=1)
+        hold(foreign)
+        words = text(client_for("viewer").get("/agents/"))
+        assert "2 agents in Acme, 0 of 2 places in use." in words
+        assert "Failures, 24 h 0 of 0" in words
+
+    def test_what_is_wrong_needs_attention(self, client_for, another):
+        another("Broken", status="error", last_error="503 from https://a:b@host/?token=abc")
+        words = text(client_for("viewer").get("/agents/"))
+        assert "1 needs attention." in words
+        assert f"503 from https://{MASK}@host/?token={MASK}" in words
+
+    def test_percentiles_are_those_of_the_nearest_rank(self, workspace, hold, agents):
+        for seconds in (4, 1, 3, 2):
+            hold(took=seconds)
+        hold("executor", took=9, outcome="failed")
+        asked = Performances(workspace.pk, PERIODS["day"], timezone.now())
+        did = asked.of_each()[agents["planner"].pk]
+        assert (did.finished, did.failed) == (4, 0)
+        assert (round(did.median, 3), round(did.p95, 3)) == (2, 4)
+        assert asked.together().failed == 1
+
+    def test_a_course_has_a_part_for_each_hour(self, workspace, hold, agents):
+        hold(took=1, ago=10)
+        hold(took=1, ago=30, outcome="failed")
+        hold(took=1, ago=5 * 3_600 + 60)
+        asked = Performances(workspace.pk, PERIODS["day"], timezone.now(), agents["planner"].pk)
+        course = asked.courses()[agents["planner"].pk]
+        assert (course.total, course.busiest, len(course.parts)) == (3, 2, 24)
+        assert course.parts[23] == Part(1, 1)
+        assert course.parts[18] == Part(1, 0)
+
+    def test_bars_stand_on_each_other(self):
+        bars = list(Course((Part(1, 1), Part(0, 0))).bars())
+        assert [(bar.y, bar.height, bar.tone) for bar in bars] == [
+            (10, 10, "completed"),
+            (0, 10, "failed"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("finished", "failed", "words"),
+        [(0, 0, "—"), (4, 0, "100 %"), (4, 4, "0 %"), (1_000_000, 1, "99.9 %"), (3, 1, "66.6 %")],
+    )
+    def test_a_share_is_never_rounded_up(self, finished, failed, words):
+        assert Performance(finished, failed).success == words
+
+
+class TestList:
+    def test_agents_stand_by_name(self, client_for, agents):
+        answer = client_for("viewer").get("/agents/")
+        assert row_titles(answer) == ["Executor", "Planner"]
+        assert 'aria-current="page"' in html(answer)
+
+    def test_words_find_them(self, client_for, another):
+        another("Second")
+        viewer = client_for("viewer")
+        assert row_titles(viewer.get("/agents/?q=sec")) == ["Second"]
+        assert row_titles(viewer.get("/agents/?q=planner")) == ["Planner", "Second"]
+        assert "No agent matches" in html(viewer.get("/agents/?q=zebra"))
+        assert viewer.get("/agents/", {"q": "\0", "definition": "\0"}).status_code == 200
+
+    def test_one_is_busy_while_it_holds_a_place(self, client_for, agents, hold, another):
+        AgentInstance.objects.filter(pk=agents["executor"].pk).update(status="busy")
+        another("Gone", status="offline")
+        another("Off", is_enabled=False)
+        hold("planner")
+        hold("executor", took=1)
+        viewer = client_for("viewer")
+        assert row_titles(viewer.get("/agents/?status=busy")) == ["Planner"]
+        assert row_titles(viewer.get("/agents/?status=idle")) == ["Executor"]
+        assert row_titles(viewer.get("/agents/?status=offline")) == ["Gone"]
+        assert row_titles(viewer.get("/agents/?status=disabled")) == ["Off"]
+
+    def test_a_definition_narrows_it(self, client_for, agents):
+        answer = client_for("viewer").get("/agents/?definition=planner_agent_id")
+        assert row_titles(answer) == ["Planner"]
+
+    def test_a_workspace_without_agents_says_what_comes(self, client_for):
+        assert "There is no agent yet" in html(client_for("viewer").get("/agents/"))
+
+    def test_only_those_who_edit_are_led_to_the_admin(self, client_for, users, agents):
+        users["editor"].is_staff = True
+        users["editor"].save()
+        assert "Add agent" in html(client_for("editor").get("/agents/"))
+        assert "Add agent" not in html(client_for("viewer").get("/agents/"))
+
+    def test_a_region_comes_alone(self, client_for, agents):
+        headers = {"X-MGX-Region": "instances,figures"}
+        answer = html(client_for("viewer").get("/agents/", headers=headers))
+        assert 'data-live-region="instances"' in answer
+        assert "<html" not in answer
+
+    def test_queries_do_not_grow_with_the_agents(self, client_for, hold, another):
+        viewer = client_for("viewer")
+        hold(took=1, reason=WHY)
+        viewer.get("/agents/")
+        before = count_queries(viewer, "/agents/")
+        for number in range(20):
+            hold(another(f"More-{number}"), took=1, reason=WHY)
+        assert count_queries(viewer, "/agents/") == before
+        assert before < 20
+
+
+def count_queries(client, address):
+    with CaptureQueriesContext(connection) as queries:
+        client.get(address)
+    return len(queries)
+
+
+class TestWhy:
+    def test_candidates_and_refusals_are_told(self, client_for, hold, start, add_step, another):
+        another("spare")
+        run = start()
+        step = add_step(run, "generate_plan", "running")
+        hold(of=step, reason=WHY)
+        words = text(client_for("viewer").get("/agents/"))
+        assert "Planner took generate_plan" in words
+        assert "strategy: best match" in words
+        assert "Deploy, run 1 , attempt 1" in words
+        assert "planner 0.94 Chosen, 1 place taken then" in words
+        assert "executor 0.81 Eligible, 0 places taken then" in words
+        assert "spare — Refused: it lacks plan" in words
+
+    def test_no_agent_of_another_workspace_is_named(self, client_for, hold, make_agents):
+        reason = {**WHY, "refused": {"foreign-agent": "it belongs to another workspace"}}
+        hold(reason=reason)
+        assert "foreign-agent" not in html(client_for("viewer").get("/agents/"))
+
+    @pytest.mark.parametrize("reason", [{}, {"candidates": [1], "refused": "x"}, {"strategy": 1}])
+    def test_an_odd_reason_breaks_nothing(self, client_for, hold, agents, reason):
+        hold(reason=reason)
+        answer = client_for("viewer").get(url(agents["planner"]))
+        assert "No reason was kept." in html(answer)
+
+    def test_the_chosen_ones_stand_alone(self, client_for, hold, agents):
+        hold("planner", reason=WHY)
+        hold("executor", reason=WHY)
+        answer = client_for("viewer").get(f"/agents/?agent={agents['planner'].pk}")
+        words = text(answer)
+        assert "Why Planner" in words
+        assert "Executor took" not in words
+        assert "Memory of Planner" in words
+
+    def test_a_chosen_one_of_another_workspace_is_none(
+        self, client_for, agents, make_agents, other_workspace
+    ):
+        foreign = make_agents(other_workspace)["planner"]
+        answer = client_for("viewer").get(f"/agents/?agent={foreign.pk}")
+        assert "Memory of" not in text(answer)
+
+
+class TestAgent:
+    def test_it_says_how_the_agent_stands_and_did(self, client_for, agents, hold):
+        hold(took=8)
+        hold()
+        words = text(client_for("viewer").get(url(agents["planner"])))
+        assert "Planner Busy" in words
+        assert "Places taken 1 of 1 Success, 24 h 100 % Failures, 24 h 0 of 1" in words
+        assert "1 step ended in the last 24 h, at most 1 in an hour." in words
+
+    def test_its_steps_lead_to_their_runs(self, client_for, agents, hold, start, add_step):
+        run = start()
+        hold(of=add_step(run, "generate_plan", "failed"), took=3, outcome="failed", attempt=2)
+        hold(took=3)
+        answer = client_for("viewer").get(url(agents["planner"]))
+        assert f'href="/executions/{run.pk}/?step=generate_plan"' in html(answer)
+        assert "3 s, attempt 2" in text(answer)
+        assert "A step of a run that is no longer kept" in text(answer)
+
+    def test_its_configuration_hides_secrets(self, client_for, agents):
+        agent = agents["planner"]
+        agent.config = {"api_key": "hunter2", "model": "small"}
+        agent.save()
+        page = html(client_for("admin").get(url(agent)))
+        assert "hunter2" not in page
+        assert "small" in page
+
+    def test_handoffs_tell_where_they_came_from(self, client_for, agents, another, workspace):
+        third = another("Third")
+        now = timezone.now()
+        first = AgentHandoff.objects.create(
+            workspace=workspace,
+            from_agent=third,
+            to_agent=agents["executor"],
+            context_keys=["facts"],
+            created_at=now - timedelta(minutes=2),
+        )
+        second = AgentHandoff.objects.create(
+            workspace=workspace,
+            from_agent=agents["executor"],
+            to_agent=agents["planner"],
+            context_keys=["facts", "plan"],
+            parent=first,
+            hops=2,
+            created_at=now - timedelta(minutes=1),
+        )
+        AgentHandoff.objects.create(
+            workspace=workspace,
+            from_agent=agents["planner"],
+            to_agent=third,
+            parent=second,
+            hops=3,
+            created_at=now,
+        )
+        words = text(client_for("viewer").get(url(agents["planner"])))
+        assert "Given to Third" in words
+        assert "Before that: Third → Executor → Planner" in words
+        assert "Taken from Executor" in words
+        assert "Keys: facts, plan" in words
+
+    def test_it_turns_to_the_agents_workspace(self, client_for, users, agents, make_workspace):
+        second = make_workspace("beta")
+        Membership.objects.create(workspace=second, user=users["viewer"], role="viewer")
+        viewer = client_for("viewer")
+        viewer.get("/agents/?workspace=beta")
+        assert viewer.get(url(agents["planner"])).status_code == 200
+        assert viewer.session[SESSION_KEY] == "acme"
+
+
+class TestSecrets:
+    @pytest.mark.parametrize(
+        "config",
+        [
+            {"api_key": "x"},
+            {"apiKey": "x"},
+            {"OPENAI_API_KEY": "x"},
+            {"headers": {"Authorization": "x"}},
+            {"auth": {"password": {"value": "x"}}},
+            {"tokens": ["x"]},
+            {"pin_secret": 4711},
+            {"list": [{"client_secret": "x"}]},
+        ],
+    )
+    def test_a_name_gives_it_away(self, config):
+        assert '"x"' not in str(without_secrets(config)).replace("'", '"')
+        assert "4711" not in str(without_secrets(config))
+        assert MASK in str(without_secrets(config))
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "sk-abcdefghijklmnop",
+            "Use sk-abcdefghijklmnop for it",
+            "Bearer abcdefghijkl",
+            "https://user:hidden@host/",
+            "https://host/?a=1&access_token=hidden",
+            "-----BEGIN PRIVATE KEY-----\nhidden\n-----END PRIVATE KEY-----",
+            "0123456789abcdef0123456789abcdef",
+            "eyJhbGciOiJIUzI1NiJ9.hidden.hidden",
+        ],
+    )
+    def test_its_look_gives_it_away(self, value):
+        shown = without_secrets({"note": value})["note"]
+        assert MASK in shown
+        assert "hidden" not in shown
+        assert "abcdef" not in shown
+
+    def test_everything_else_stays(self):
+        plain = {
+            "model": "gpt-4o-mini",
+            "max_tokens": 2_000,
+            "is_secret": True,
+            "base_url": "https://llm.example/v1",
+            "definition": "0190f000-0000-7000-8000-00000000feed",
+            "instructions": "Plan the release in stages, and say what each one costs.",
+            "token": "",
+            "nested": [1, 2.5, None],
+        }
+        assert without_secrets(plain) == plain
