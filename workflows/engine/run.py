@@ -155,7 +155,8 @@ class Run:
         """Return the record of the next revision of a step, of the first if it has not moved."""
         name = step + frame.suffix
         before = self.records.get(name) or self.earlier.pop(name, None)
-        revision = before.revision + 1 if before else 1
+        # One that has not been written was never seen: its number is still free.
+        revision = before.revision + before.is_stored if before else 1
         record = self.records[name] = StepRecord(
             id=step_execution_id(self.id, name, revision),
             name=name,
@@ -222,6 +223,8 @@ class Run:
                 self.waiting.add(record.name)
                 if record.due_at:
                     self.due[record.name] = record.due_at
+            elif record.name in self.deferred:
+                continue  # its turn is to come already
             elif record.status is StepStatus.RETRYING and record.due_at:
                 self.retrying[record.name] = record.due_at
 

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 from django.db.models import F
 
-from agents.models import AgentDefinition, AgentType
+from agents.models import AgentDefinition, AgentReservation, AgentType
 from approvals.models import ApprovalDecision, Door, WorkflowStepApproval
 from approvals.services.decisions import Decision, decide
 from approvals.services.retraction import retract
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.scenes import AT_ONCE, Scene, agent, events_of, gate, request_of, task
+from workflows.clock import database_now
+from workflows.core.ids import uuid7
 from workflows.core.outcomes import Completed, Failed
 from workflows.engine.inputs import dump_json
 from workflows.models import WorkflowExecution, WorkflowStepExecution
@@ -333,6 +335,35 @@ def test_work_that_is_done_anew_may_wait_for_an_agent_as_long_as_at_first(
     assert set(hand.begun) == {"plan"}
 
 
+def test_what_waits_its_turn_for_an_agent_begins_once_though_work_is_sent_back(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    worker = scene.agent()
+    execution = scene.run(PLAN, gate(after=["plan"]), agent("beside"))
+    hand.turn()
+    hand.finish("plan")
+    hand.holdings.hand_back_all()
+    now = database_now()
+    taken = AgentReservation.objects.create(
+        workspace=scene.workspace,
+        agent_instance=worker,
+        step_execution_id=uuid7(),
+        attempt=1,
+        reserved_at=now,
+        expires_at=now + timedelta(hours=1),
+    )
+    another = DriverByHand()
+    another.turn()
+    taken.delete()
+    send_back(scene, execution)
+    for ahead in (0, 2, 4):
+        another.turn(ahead=ahead)
+    begun = [e.data["step"] for e in events_of(execution.id, "step_started")]
+    assert begun.count("beside") == 2
+    another.finish("beside")
+    assert steps(execution)["beside"] == "completed"
+
+
 def test_a_decision_that_was_taken_back_does_not_count(scene: Scene, hand: DriverByHand) -> None:
     execution = scene.run(PLAN, gate(after=["plan"]))
     hand.turn()
@@ -471,6 +502,27 @@ def test_a_loop_that_is_done_anew_counts_its_rounds_from_the_first(
     found = steps(execution)
     assert (found["turn[0]"], found["turn[1]"]) == ("completed, completed", "completed")
     assert status_of(execution) == "completed"
+
+
+def test_a_step_that_had_not_begun_when_its_block_was_sent_back_again_skips_no_revision(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    scene.agent()
+    execution = scene.run(
+        block("parallel", "each", agent("one"), agent("two")),
+        gate(after=["each"], revise="each") | {"trigger_rule": "always"},
+    )
+    hand.turn()
+    hand.finish("one")
+    hand.turn(ahead=2)
+    hand.finish("two")
+    for why in ("Smaller", "Still smaller"):
+        send_back(scene, execution, why)
+        hand.turn()
+    hand.finish("one")
+    hand.turn(ahead=4)
+    assert (hand.begun["two"].revision, hand.begun["two"].feedback) == (2, "Still smaller")
+    assert hand.begun["two"].previous == {"by": "two"}
 
 
 def test_a_gate_that_does_not_wait_for_a_block_stops_what_runs_in_it(
