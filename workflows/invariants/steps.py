@@ -49,13 +49,15 @@ class _Place:
 class _Stretch:
     """From when to when a revision of a step ran, and when the one before it was sent back.
 
-    ``is_again``: it began once more, with what it had begun with.
+    ``is_again``: it began once more, with what it had begun with. ``first_began``: it had begun
+    before ``began``, and was handed to another driver.
     """
 
     began: datetime | None
     ended: datetime | None
     revised: datetime | None
     is_again: bool
+    first_began: datetime | None
 
 
 def no_step_before_its_rule(query: Query) -> Iterator[str]:
@@ -66,16 +68,20 @@ def no_step_before_its_rule(query: Query) -> Iterator[str]:
     }
     rows = query(
         "SELECT s.execution_id, e.version_id, s.name, s.started_at, s.completed_at, s.revised_at,"
-        " s.attempts"
+        " s.attempts, twice.first_began"
         " FROM workflows_workflowstepexecution s"
+        " LEFT JOIN (SELECT workflow_step_id, min(timestamp) AS first_began FROM workflows_event"
+        " WHERE event_type = 'step_started' GROUP BY workflow_step_id HAVING count(*) > 1) AS twice"
+        " ON twice.workflow_step_id = s.id"
         " JOIN workflows_workflowexecution e ON e.id = s.execution_id"
         " ORDER BY s.execution_id, s.revision"
     )
     for (run, version), steps in groupby(rows, key=itemgetter(0, 1)):
         revisions: dict[str, list[_Stretch]] = defaultdict(list)
-        for _, _, name, began, ended, revised, attempts in steps:
+        for _, _, name, began, ended, revised, attempts, first_began in steps:
             moments = as_moment(began), as_moment(ended), as_moment(revised)
-            revisions[name].append(_Stretch(*moments, attempts > 1))
+            stretch = _Stretch(*moments, attempts > 1, as_moment(first_began))
+            revisions[name].append(stretch)
         for text in _too_early(revisions, places[version]):
             yield f"I2: in {run}, {text}"
 
@@ -104,7 +110,12 @@ def _had_ended(revisions: Iterable[_Stretch], then: _Stretch) -> bool:
     """Tell whether a step had ended when another began, and was not to be done again."""
     moment = then.began
     assert moment is not None
-    known = [r for r in revisions if (r.revised or r.began or r.ended or moment) <= moment]
+    first = then.first_began or moment
+    known = [
+        r
+        for r in revisions
+        if (r.revised <= first if r.revised else (r.began or r.ended or moment) <= moment)
+    ]
     ended = [r for r in known if r.ended and r.ended <= moment]
     return bool(ended) and (then.is_again or len(ended) == len(known))
 
