@@ -351,6 +351,13 @@ LLM_MODEL: str = env.str("LLM_MODEL", default="")
 MGX_MAX_DEPTH: int = env.int("MGX_MAX_DEPTH", default=10)
 MGX_MAX_STEPS: int = env.int("MGX_MAX_STEPS", default=5_000)
 
+#: What one agent remembers at most, and how long, unless it or its definition says otherwise.
+MGX_MEMORY_MAX_BYTES: int = env.int("MGX_MEMORY_MAX_BYTES", default=104_857_600)
+MGX_MEMORY_MAX_ENTRIES: int = env.int("MGX_MEMORY_MAX_ENTRIES", default=1_000)
+MGX_MEMORY_TTL_SECONDS: int = env.int("MGX_MEMORY_TTL_SECONDS", default=86_400)
+#: What one process keeps of it to answer from, in bytes.
+MGX_MEMORY_CACHE_BYTES: int = env.int("MGX_MEMORY_CACHE_BYTES", default=67_108_864)
+
 #: Days for which ended runs and events are kept where a workspace says nothing else; 0: for ever.
 MGX_RETENTION_DAYS: int = env.int("MGX_RETENTION_DAYS", default=0)
 

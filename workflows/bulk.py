@@ -63,9 +63,11 @@ class Column(NamedTuple):
     keeps: bool = False
 
 
-def insert_rows(table: str, columns: Sequence[Column], rows: Sequence[Row]) -> None:
-    """Insert ``rows``."""
-    _run(_insert(table, tuple(columns)), columns, rows)
+def insert_rows(
+    table: str, columns: Sequence[Column], rows: Sequence[Row], *, on_conflict: str = ""
+) -> None:
+    """Insert ``rows``; ``on_conflict`` is what follows those words, for rows that are there."""
+    _run(_insert(table, tuple(columns), on_conflict), columns, rows)
 
 
 def insert_objects(objects: Sequence[Model]) -> None:
@@ -298,13 +300,14 @@ def _in_sqlite(sql: str) -> str:
 
 
 @cache
-def _insert(table: str, columns: tuple[Column, ...]) -> str:
+def _insert(table: str, columns: tuple[Column, ...], on_conflict: str) -> str:
     names = ", ".join(f'"{column.name}"' for column in columns)
+    conflict = f" ON CONFLICT {on_conflict}" if on_conflict else ""
     if _is_postgresql():
         arrays = ", ".join(f"%s::{column.type}[]" for column in columns)
-        return f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays})"
+        return f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}){conflict}"
     places = ", ".join("?" for _ in columns)
-    return f"INSERT INTO {table} ({names}) VALUES ({places})"
+    return f"INSERT INTO {table} ({names}) VALUES ({places}){conflict}"
 
 
 def _run(sql: str, columns: Sequence[Column], rows: Sequence[Row]) -> None:

@@ -1,0 +1,48 @@
+"""What agents remember from one step to the next, each its own, up to limits.
+
+To store and to read: ``writing.py`` and ``reading.py``; what is evicted: ``space.py``.
+"""
+
+from asgiref.sync import sync_to_async
+
+from agents.memory.entries import Entry, NewEntry
+from agents.memory.reading import (
+    MemoryStats,
+    get_memory_stats,
+    retrieve_memory,
+    search_memory,
+)
+from agents.memory.writing import (
+    clear_memory,
+    store_memories,
+    store_memory,
+    thread_context_between_steps,
+)
+
+astore_memory = sync_to_async(store_memory)
+astore_memories = sync_to_async(store_memories)
+aretrieve_memory = sync_to_async(retrieve_memory)
+asearch_memory = sync_to_async(search_memory)
+aget_memory_stats = sync_to_async(get_memory_stats)
+aclear_memory = sync_to_async(clear_memory)
+athread_context_between_steps = sync_to_async(thread_context_between_steps)
+
+__all__ = [
+    "Entry",
+    "MemoryStats",
+    "NewEntry",
+    "aclear_memory",
+    "aget_memory_stats",
+    "aretrieve_memory",
+    "asearch_memory",
+    "astore_memories",
+    "astore_memory",
+    "athread_context_between_steps",
+    "clear_memory",
+    "get_memory_stats",
+    "retrieve_memory",
+    "search_memory",
+    "store_memories",
+    "store_memory",
+    "thread_context_between_steps",
+]

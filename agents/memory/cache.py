@@ -1,0 +1,162 @@
+"""Answers to reads, kept in this process for as long as they are still true.
+
+Every write to a memory raises its version, in the same transaction. An answer is kept with the
+version that was read before it, and given again only if the database says at that moment that
+this is still the version: so a write is seen by the next read of every process. On PostgreSQL
+that is one small query. On SQLite a connection of its own asks whether anything at all was
+committed (``data_version``), which costs next to nothing, and only then for the version.
+"""
+
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+
+from agents.memory.entries import Entry
+from workflows.bulk import Rows, as_moment, select
+
+#: What was asked for: the workspace, the agent, the key or None for all, how many at most.
+Place = tuple[UUID, UUID, str | None, int]
+#: What an answer takes besides the data in it, and each of its entries, in bytes; about.
+_ANSWER_BYTES: Final = 1_000
+_ENTRY_BYTES: Final = 1_000
+_VERSION: Final = (
+    "SELECT version, statement_timestamp() FROM agents_agentmemory"
+    " WHERE agent_instance_id = %s AND workspace_id = %s"
+)
+_VERSION_ALONE: Final = (
+    "SELECT version FROM agents_agentmemory WHERE agent_instance_id = ? AND workspace_id = ?"
+)
+
+
+@dataclass(slots=True)
+class Answer:
+    """Rows as the database gave them. ``moment``: when the answer was last found true."""
+
+    version: int
+    rows: Rows
+    ids: list[UUID]
+    expires_at: datetime | None
+    size: int
+    moment: datetime
+
+
+class _Answers:
+    """The answers of this process, those least recently given first, bounded in bytes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._answers: OrderedDict[Place, Answer] = OrderedDict()
+        self._size = 0
+
+    def get(self, place: Place) -> Answer | None:
+        with self._lock:
+            answer = self._answers.get(place)
+            if answer is not None:
+                self._answers.move_to_end(place)
+            return answer
+
+    def put(self, place: Place, answer: Answer) -> None:
+        with self._lock:
+            self._remove(place)
+            if answer.size > settings.MGX_MEMORY_CACHE_BYTES:
+                return
+            self._answers[place] = answer
+            self._size += answer.size
+            while self._size > settings.MGX_MEMORY_CACHE_BYTES:
+                self._remove(next(iter(self._answers)))
+
+    def remove(self, place: Place) -> None:
+        with self._lock:
+            self._remove(place)
+
+    def _remove(self, place: Place) -> None:
+        answer = self._answers.pop(place, None)
+        if answer is not None:
+            self._size -= answer.size
+
+
+class _Watch(threading.local):
+    """A thread's own look at SQLite: what the versions were when somebody last committed."""
+
+    path = ""
+    connection: sqlite3.Connection | None = None
+    data_version = -1
+
+    def __init__(self) -> None:
+        self.versions: dict[tuple[UUID, UUID], int | None] = {}
+
+    def version(self, agent: UUID, workspace: UUID) -> int | None:
+        """Return the version of a memory now, or None where there is none."""
+        own = self._connection()
+        [data_version] = own.execute("PRAGMA data_version").fetchone()
+        if data_version != self.data_version:
+            self.versions.clear()
+            self.data_version = data_version
+        if (agent, workspace) not in self.versions:
+            row = own.execute(_VERSION_ALONE, (agent.hex, workspace.hex)).fetchone()
+            self.versions[agent, workspace] = row[0] if row else None
+        return self.versions[agent, workspace]
+
+    def _connection(self) -> sqlite3.Connection:
+        path = str(connection.settings_dict["NAME"])
+        if self.connection is None or self.path != path:
+            if self.connection is not None:
+                self.connection.close()
+            self.connection = sqlite3.connect(path, isolation_level=None)
+            self.path = path
+            self.data_version = -1
+            self.versions.clear()
+        return self.connection
+
+
+_answers = _Answers()
+_watch = _Watch()
+
+
+def find(place: Place) -> Answer | None:
+    """Return what was answered, if it is still true."""
+    answer = _answers.get(place)
+    if answer is None:
+        return None
+    workspace, agent, *_ = place
+    version, moment = _now(agent, workspace)
+    if version != answer.version:
+        _answers.remove(place)
+        return None
+    if answer.expires_at is not None and answer.expires_at <= moment:
+        _answers.remove(place)
+        return None
+    answer.moment = moment
+    return answer
+
+
+def keep(place: Place, version: int, rows: Rows, entries: Sequence[Entry]) -> None:
+    """Keep an answer that was read outside of any transaction, after ``version`` was."""
+    ends = [entry.expires_at for entry in entries if entry.expires_at is not None]
+    size = _ANSWER_BYTES + sum(_size(row) + _ENTRY_BYTES for row in rows)
+    ids = [entry.id for entry in entries]
+    answer = Answer(version, rows, ids, min(ends, default=None), size, datetime.now(UTC))
+    _answers.put(place, answer)
+
+
+def _size(row: tuple[Any, ...]) -> int:
+    return sum(len(value) for value in row if isinstance(value, str))
+
+
+def _now(agent: UUID, workspace: UUID) -> tuple[int | None, datetime]:
+    """Return the version of a memory, and what the time is where it is kept."""
+    if connection.vendor != "postgresql":
+        return _watch.version(agent, workspace), datetime.now(UTC)
+    rows = select(_VERSION, agent, workspace)
+    if not rows:
+        return None, datetime.now(UTC)
+    [(version, moment)] = rows
+    return version, as_moment(moment) or datetime.now(UTC)
