@@ -18,6 +18,7 @@ from agents.pages.configs import text_without_secrets
 from agents.pages.memory_list import MemoryList
 from agents.pages.performance import PERIODS, Course, Performance, Performances, Period
 from agents.pages.standing import NEED_ATTENTION, STANDINGS, standing_agents
+from agents.services.circuit import places
 from workflows.pages import Listing, Reader, read_words, take_page
 
 _FILTERS: Final = ("q", "status", "definition")
@@ -38,17 +39,23 @@ class AgentRow:
     @property
     def is_full(self) -> bool:
         """Whether every place is taken."""
-        return bool(self.agent.load >= self.agent.max_concurrency)
+        return bool(self.agent.load >= self.places)
+
+    @property
+    def places(self) -> int:
+        """How many steps it may have at once: one that fails, one on trial."""
+        return places(self.agent)
 
     @property
     def share(self) -> float:
         """The share of the places that are taken, at most 1."""
-        return min(1.0, float(self.agent.load / self.agent.max_concurrency))
+        return min(1.0, float(self.agent.load / self.places))
 
     @property
     def error(self) -> str:
-        """What it failed with last."""
-        return text_without_secrets(self.agent.last_error)
+        """What it failed with, unless it has come back since."""
+        is_down = self.agent.standing in NEED_ATTENTION
+        return text_without_secrets(self.agent.last_error) if is_down else ""
 
 
 class AgentList:

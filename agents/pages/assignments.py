@@ -22,7 +22,7 @@ STRATEGIES: Final = {
     "round_robin": "in turn",
 }
 #: What became of an attempt, as a status; one without an outcome runs, or its worker died.
-_STATUSES: Final = {"completed": "completed", "failed": "failed"}
+_STATUSES: Final = {"completed": "completed", "failed": "failed", "moved": "failed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +38,29 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """An attempt that an agent took. `step` is None once its run is no longer kept."""
+    """An attempt that an agent took.
+
+    Attributes:
+        step: None once its run is no longer kept.
+        taken_from: the agents that had failed at it just before, the last one first.
+    """
 
     reservation: AgentReservation
     step: WorkflowStepExecution | None
     status: str
     seconds: float | None
     candidates: tuple[Candidate, ...]
+    taken_from: str
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether another agent took over."""
+        return self.reservation.outcome == "moved"
 
     @property
     def strategy(self) -> str:
         """By what the agent was chosen, in words."""
-        name = str(self.reservation.reason.get("strategy", ""))
-        return STRATEGIES.get(name, name.replace("_", " "))
+        return strategy_of(self.reservation)
 
 
 def latest_assignments(
@@ -62,7 +72,8 @@ def latest_assignments(
     )
     if agent is not None:
         found = found.filter(agent_instance=agent)
-    rows = list(found.select_related("agent_instance").order_by("-id")[:count])
+    newest = "-id" if agent is None else "-reserved_at"
+    rows = list(found.select_related("agent_instance").order_by(newest)[:count])
     steps = _steps_of(workspace_id, rows)
     known = _slugs_of(workspace_id, rows)
     return [
@@ -72,6 +83,7 @@ def latest_assignments(
             status=_STATUSES.get(row.outcome, "pending" if row.expires_at <= now else "running"),
             seconds=((row.released_at or now) - row.reserved_at).total_seconds(),
             candidates=candidates_of(row, known),
+            taken_from=taken_from(row),
         )
         for row in rows
     ]
@@ -96,6 +108,18 @@ def candidates_of(row: AgentReservation, known: set[str]) -> tuple[Candidate, ..
         if slug in known and slug not in eligible
     ]
     return tuple(candidates[:CANDIDATES_SHOWN])
+
+
+def strategy_of(row: AgentReservation) -> str:
+    """Return by what an agent was chosen, in words."""
+    name = str(row.reason.get("strategy", ""))
+    return STRATEGIES.get(name, name.replace("_", " "))
+
+
+def taken_from(row: AgentReservation) -> str:
+    """Return the agents that had failed at the step just before, the last one first."""
+    names = row.reason.get("takes_over_from")
+    return ", ".join(map(str, names)) if isinstance(names, list) else ""
 
 
 def _entries(reason: Any, name: str) -> Mapping[str, Any]:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Final
+from math import floor
+from typing import Final
 from uuid import UUID
 
-from django.db.models import Count, Q, QuerySet, Sum, TextField
-from django.db.models.functions import Cast
+from django.db.models import Q, QuerySet
 
+from agents.memory import MemoryStats, get_memory_stats, search_memory
+from agents.memory.limits import Limits, limits_of
 from agents.models import AgentInstance, AgentMemoryEntry
 from workflows.pages import Listing, read_words, take_page
 from workflows.pages.documents import show_json
 
 _ENTRIES_A_PAGE: Final = 20
+#: Entries that are found by their texts; by its key every entry is.
+_FOUND_BY_TEXT: Final = 50
 
 
 class MemoryList:
@@ -37,18 +40,32 @@ class MemoryList:
         return read_words(self._asked.get("q"))
 
     @cached_property
-    def totals(self) -> dict[str, int]:
-        """How many entries there are, and their bytes."""
-        found = self._entries.aggregate(entries=Count("pk"), size=Sum("size_bytes"))
-        return {name: count or 0 for name, count in found.items()}
+    def stats(self) -> MemoryStats:
+        """How much it is, and how it has been used."""
+        return get_memory_stats(self._agent.pk, self._agent.workspace_id)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """How much it may be at most."""
+        return limits_of(self._agent.definition.config, self._agent.config)
+
+    @property
+    def hit_rate(self) -> str:
+        """The part of all reads that found something; a dash before the first one."""
+        rate = self.stats["hit_rate"]
+        return "—" if rate is None else f"{floor(rate * 100)} %"
 
     @cached_property
     def listing(self) -> Listing[AgentMemoryEntry]:
         """The entries that were found, the one that was used last first."""
         found = self._entries.order_by("-used_at", "-pk").defer("memory_data", "metadata")
         if words := self.words:
-            text = Cast("memory_data", TextField())
-            found = found.annotate(data_text=text).filter(_mentions(words))
+            held = search_memory(
+                self._agent.pk, self._agent.workspace_id, words, limit=_FOUND_BY_TEXT
+            )
+            found = found.filter(
+                Q(memory_key__icontains=words) | Q(pk__in=[entry.id for entry in held])
+            )
         return take_page(found, self._asked.get("page"), _ENTRIES_A_PAGE)
 
     @cached_property
@@ -92,13 +109,3 @@ class MemoryList:
         return AgentMemoryEntry.objects.filter(
             is_alive, agent_instance=self._agent, workspace_id=self._agent.workspace_id
         )
-
-
-def _mentions(words: str) -> Q:
-    """The condition that the key or the text holds the words; SQLite keeps them as JSON has them
-    in plain ASCII."""
-    found = Q(memory_key__icontains=words)
-    for ascii_only in (True, False):
-        written: Any = json.dumps(words, ensure_ascii=ascii_only)[1:-1]
-        found |= Q(data_text__icontains=written)
-    return found

@@ -38,7 +38,10 @@ _CLOCKS_DIFFER: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """What attempts came to. `median` and `p95`: how long those took that ended, in seconds."""
+    """What attempts came to. `failed` counts those too that another agent took over.
+
+    `median` and `p95`: how long those took that ended, in seconds.
+    """
 
     finished: int = 0
     failed: int = 0
@@ -133,7 +136,7 @@ class Performances:
 
     def _performances(self, group: str) -> dict[UUID, Performance]:
         rows = self._ask(
-            f"SELECT {group}, count(*), sum(CASE WHEN outcome = 'failed' THEN 1 ELSE 0 END),"
+            f"SELECT {group}, count(*), sum(CASE WHEN outcome = 'completed' THEN 0 ELSE 1 END),"
             " max(CASE WHEN place = (n + 1) / 2 THEN seconds END),"
             " max(CASE WHEN place = (n * 95 + 99) / 100 THEN seconds END) FROM ("
             f"SELECT {group}, outcome, {_seconds_held()} AS seconds,"
@@ -151,7 +154,7 @@ class Performances:
         return (
             "FROM agents_agentreservation r WHERE r.id >= %s AND r.workspace_id = %s"
             " AND r.reserved_at >= %s AND r.released_at IS NOT NULL"
-            f" AND r.outcome IN ('completed', 'failed'){of_agent}"
+            f" AND r.outcome IN ('completed', 'failed', 'moved'){of_agent}"
         )
 
     def _ask(self, sql: str, *first: Any) -> list[Any]:

@@ -10,9 +10,10 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods
 
 from agents.pages.memory_list import MemoryList
-from agents.services.memory_clearing import clear_memory
+from agents.services.memory_clearing import clear_memory_as
 from agents.views.agents import find_agent
 from workflows.clock import database_now
+from workflows.errors import InvalidInput
 from workflows.models import Role
 from workflows.pages import PageRequest, answer, page
 
@@ -24,8 +25,12 @@ def clear(request: PageRequest, agent_id: UUID) -> HttpResponse:
     agent = find_agent(request, agent_id)
     if request.method == "POST":
         key = request.POST.get("key")
-        count = clear_memory(agent.pk, user=request.user, key=key)
-        messages.success(request, _said(key, count, agent.name))
+        try:
+            count = clear_memory_as(request.user, agent, key)
+        except InvalidInput as refusal:
+            messages.error(request, f"{refusal.message} Nothing was deleted.")
+        else:
+            messages.success(request, _said(key, count, agent.name))
         return redirect("agent", agent.pk)
     memory = MemoryList(agent, request.GET, database_now())
     context = {

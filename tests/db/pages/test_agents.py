@@ -104,6 +104,21 @@ class TestFigures:
         assert "1 needs attention." in words
         assert f"503 from https://{MASK}@host/?token={MASK}" in words
 
+    def test_one_that_fails_has_a_single_place_until_it_is_back(self, client_for, agents):
+        later = timezone.now() + timedelta(minutes=5)
+        of_planner = AgentInstance.objects.filter(pk=agents["planner"].pk)
+        of_planner.update(
+            status="error", faults=1, max_concurrency=4, probe_at=later, last_error="No route"
+        )
+        viewer = client_for("viewer")
+        words = text(viewer.get("/agents/"))
+        assert "Error No route tried again in 5 min 0 of 1" in words
+        assert "It failed: No route" in text(viewer.get(url(agents["planner"])))
+        of_planner.update(status="idle", faults=0, probe_at=None)
+        assert "No route" not in text(viewer.get("/agents/"))
+        words = text(viewer.get(url(agents["planner"])))
+        assert "Its last failure, before it came back: No route" in words
+
     def test_percentiles_are_those_of_the_nearest_rank(self, workspace, hold, agents):
         for seconds in (4, 1, 3, 2):
             hold(took=seconds)
@@ -225,6 +240,15 @@ class TestWhy:
         hold(reason=reason)
         answer = client_for("viewer").get(url(agents["planner"]))
         assert "No reason was kept." in html(answer)
+
+    def test_who_failed_before_is_told(self, client_for, hold, agents):
+        hold("executor", took=1, outcome="moved")
+        hold("planner", reason={**WHY, "takes_over_from": ["executor"]})
+        viewer = client_for("viewer")
+        assert "It took over from executor ." in text(viewer.get(url(agents["planner"])))
+        words = text(viewer.get(url(agents["executor"])))
+        assert "It failed, and another agent took over." in words
+        assert "Failures, 24 h 1 of 1" in words
 
     def test_the_chosen_ones_stand_alone(self, client_for, hold, agents):
         hold("planner", reason=WHY)

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from agents.models import AgentInstance, AgentMemoryEntry
+from agents.memory import store_memory
+from agents.models import AgentMemory, AgentMemoryEntry
 from tests.pages import html, text
-from workflows.core.canonical import dumps_canonical
 from workflows.models import Event
 
 pytestmark = pytest.mark.django_db
@@ -19,20 +19,12 @@ def remember(agents):
 
     def make(key, data="something", *, used=60, lasts=None, agent="planner", **columns):
         agent = agents[agent] if isinstance(agent, str) else agent
+        entry = store_memory(agent.pk, agent.workspace_id, key, data)
         now = timezone.now()
-        used_at = now - timedelta(seconds=used)
-        return AgentMemoryEntry.objects.create(
-            workspace=agent.workspace,
-            agent_instance=agent,
-            memory_key=key,
-            memory_data=data,
-            size_bytes=len(dumps_canonical(data, max_bytes=10_000).encode()),
-            created_at=used_at,
-            updated_at=used_at,
-            used_at=used_at,
-            expires_at=None if lasts is None else now + timedelta(seconds=lasts),
-            **columns,
-        )
+        found = AgentMemoryEntry.objects.filter(pk=entry.id)
+        expires_at = None if lasts is None else now + timedelta(seconds=lasts)
+        found.update(used_at=now - timedelta(seconds=used), expires_at=expires_at, **columns)
+        return found.get()
 
     return make
 
@@ -60,7 +52,8 @@ class TestReading:
         assert words.index("new 11 bytes") < words.index("old 11 bytes")
         assert "used 10 min ago · expires in 1 h · from Executor" in words
         assert "gone" not in words
-        assert "Entries 2 Size 22 bytes" in words.replace("\xa0", " ")
+        assert "Entries 2 of 1000 Size 22 bytes of 100.0 MB" in words.replace("\xa0", " ")
+        assert "Hit rate — Evicted 0" in words
 
     @pytest.mark.parametrize(
         ("words", "found"),
@@ -111,12 +104,12 @@ class TestClearing:
     def test_all_of_it_goes(self, client_for, agents, remember, clearing):
         remember("plan")
         remember("notes")
-        before = AgentInstance.objects.get(pk=agents["planner"].pk).memory_version
+        before = AgentMemory.objects.get(pk=agents["planner"].pk).version
         editor = client_for("editor")
         assert "Planner will forget 2 entries" in html(editor.get(clearing))
         assert "2 entries deleted" in html(editor.post(clearing, follow=True))
         assert keys(agents["planner"]) == set()
-        assert AgentInstance.objects.get(pk=agents["planner"].pk).memory_version > before
+        assert AgentMemory.objects.get(pk=agents["planner"].pk).version > before
         event = Event.objects.get(event_type="agent_context_updated")
         assert (event.actor, event.agent_id) == ("user:editor", agents["planner"].pk)
 
@@ -124,6 +117,7 @@ class TestClearing:
         editor = client_for("editor")
         assert "Nothing is left to delete" in html(editor.get(clearing))
         assert "Nothing was left to delete" in html(editor.post(clearing, follow=True))
+        assert "Nothing was deleted" in html(editor.post(clearing, {"key": ""}, follow=True))
         assert not Event.objects.filter(event_type="agent_context_updated").exists()
 
     @pytest.mark.parametrize("role", ["viewer", "operator", "approver"])
