@@ -1,5 +1,6 @@
 """Agents: definitions and instances that people edit; what MGX keeps about them, to read."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -9,6 +10,7 @@ from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from agents.backends.configs import find_wrong_config
 from agents.models import (
     AgentDefinition,
     AgentHandoff,
@@ -46,6 +48,11 @@ class DefinitionForm(ModelForm):
             "config_schema",
         ]
 
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        _refuse_wrong_config(self, self.cleaned_data.get("agent_type", ""), is_whole=False)
+        return cleaned
+
 
 class InstanceForm(ModelForm):
     config = StrictJSONField(rows=5)
@@ -71,7 +78,20 @@ class InstanceForm(ModelForm):
         )
         if project and workspace and project.workspace_id != workspace.pk:
             self.add_error("project", f"This project is not in the workspace {workspace}.")
+        if definition := self.cleaned_data.get("definition"):
+            beneath = definition.config
+            _refuse_wrong_config(self, definition.agent_type, beneath, is_whole=True)
         return cleaned
+
+
+def _refuse_wrong_config(
+    form: ModelForm, agent_type: str, beneath: Mapping[str, Any] = {}, *, is_whole: bool
+) -> None:
+    """Say what is wrong with the config in a form, put over the one ``beneath`` it."""
+    if "config" in form.cleaned_data:
+        config = {**beneath, **(form.cleaned_data["config"] or {})}
+        for problem in find_wrong_config(agent_type, config, is_whole=is_whole):
+            form.add_error("config", problem)
 
 
 @admin.register(AgentDefinition)

@@ -4,12 +4,14 @@ in JSON or in somebody's fault.
 
 import asyncio
 import os
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from agents.faults import AgentFault, InputFault
 from workflows.core.canonical import loads_strict
@@ -23,7 +25,28 @@ _LONGEST_REFUSAL = 65_536
 #: A shorter secret is none, and would be found in many an answer.
 _SHORTEST_HIDDEN = 8
 
-Config = TypeVar("Config", bound=BaseModel)
+_MOST_PROBLEMS = 5
+_SECRET_NAME = re.compile(r"(?i)(key|secret|token|password|authorization)$")
+
+
+class OutsideConfig(BaseModel):
+    """What the config of an agent outside says; it names secrets, and holds none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _holds_no_secret(cls, config: Any) -> Any:
+        options = config.get("options")
+        for name in (*config, *(options if isinstance(options, dict) else ())):
+            if _SECRET_NAME.search(name):
+                raise PydanticCustomError(
+                    "secret",
+                    "{name} does not belong here, but into a variable of the environment",
+                    {"name": name[:100]},
+                )
+        return config
+
+
+Config = TypeVar("Config", bound=OutsideConfig)
 
 
 def read_config(model: type[Config], config: dict[str, Any]) -> Config:
@@ -31,11 +54,18 @@ def read_config(model: type[Config], config: dict[str, Any]) -> Config:
     try:
         return model.model_validate(config)
     except ValidationError as error:
-        said = "; ".join(
-            f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}"
-            for detail in error.errors(include_url=False, include_input=False)[:5]
-        )
+        said = "; ".join(problems_of(error))
         raise AgentFault(f"The agent's config is wrong: {said}", "agent_config") from None
+
+
+def problems_of(error: ValidationError, *, besides: str = "") -> list[str]:
+    """Return what is wrong with a config, without its values; ``besides``: errors of that type."""
+    found = [
+        f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}".removeprefix(": ")
+        for detail in error.errors(include_url=False, include_input=False)
+        if detail["type"] != besides
+    ]
+    return found[:_MOST_PROBLEMS]
 
 
 def secret_for(name: str, url: str) -> str:

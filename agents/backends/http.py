@@ -8,20 +8,21 @@ import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from agents.backends.calls import post_json, read_config, secret_for
+from agents.backends.calls import OutsideConfig, post_json, read_config, secret_for
 from agents.faults import AgentFault
 from agents.services.assignment import Assigned
 from workflows.core.canonical import MAX_BYTES, MAX_DEPTH, dumps_canonical
 from workflows.handlers import StepContext
+from workflows.http_task import Url
 from workflows.webhooks.signing import sign
 
 
-class HttpConfig(BaseModel):
+class HttpConfig(OutsideConfig):
     """``secret_env``: the environment variable with the secret that calls are signed with."""
 
-    url: Annotated[str, Field(max_length=2_000)]
+    url: Url
     secret_env: Annotated[str, Field(min_length=1, max_length=200)]
     timeout_seconds: Annotated[float, Field(gt=0, le=3_600)] = 60.0
 

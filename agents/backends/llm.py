@@ -11,31 +11,47 @@ from typing import Annotated, Any
 import jsonschema_rs
 from django.conf import settings
 from django.utils.module_loading import import_string
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
-from agents.backends.calls import read_config, secret_for
+from agents.backends.calls import OutsideConfig, read_config, secret_for
 from agents.backends.chat import ChatModel, Completion, Message, TokenCount
 from agents.backends.tools import Toolbox
 from agents.faults import AgentFault, InputFault
 from workflows.core.canonical import loads_strict
 from workflows.core.errors import CanonicalError
 from workflows.handlers import StepContext
+from workflows.http_task import Url
+from workflows.tasks import find_task
 
 #: An engine that takes linear time whatever the pattern.
 _PATTERNS = jsonschema_rs.RegexOptions()
 _MOST_PROBLEMS = 10
 
 
-class LlmConfig(BaseModel):
+def _form(schema: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what is no JSON Schema of an object, or takes too long to be held to."""
+    if problems := import_string(settings.FORM_CHECK)(schema):
+        raise PydanticCustomError("invalid_schema", "{why}", {"why": problems[0].message})
+    return schema
+
+
+def _task(name: str) -> str:
+    if find_task(name) is None:
+        raise PydanticCustomError("unknown_task", "No task is registered as {name}", {"name": name})
+    return name
+
+
+class LlmConfig(OutsideConfig):
     """``base_url`` and ``model``: in the place of the settings'; ``key_env``: the environment
     variable with the key of that address; ``options``: what else each question says."""
 
     model: Annotated[str, Field(max_length=200)] = ""
-    base_url: Annotated[str, Field(max_length=2_000)] = ""
+    base_url: Url = ""
     key_env: Annotated[str, Field(max_length=200)] = ""
     instructions: Annotated[str, Field(max_length=100_000)] = ""
-    output_schema: dict[str, Any] | None = None
-    tools: Annotated[list[str], Field(max_length=50)] = []
+    output_schema: Annotated[dict[str, Any], AfterValidator(_form)] | None = None
+    tools: Annotated[list[Annotated[str, AfterValidator(_task)]], Field(max_length=50)] = []
     options: dict[str, Any] = {}
     max_turns: Annotated[int, Field(ge=1, le=50)] = 10
     timeout_seconds: Annotated[float, Field(gt=0, le=3_600)] = 120.0
@@ -86,12 +102,8 @@ class AnswerForm:
 
     @classmethod
     def of(cls, schema: dict[str, Any] | None) -> "AnswerForm":
-        """Raises AgentFault where the schema is none, or takes too long to be held to."""
         if schema is None:
             return cls(None, None)
-        if problems := import_string(settings.FORM_CHECK)(schema):
-            message = f"The agent's output_schema is wrong: {problems[0].message}"
-            raise AgentFault(message, "agent_config")
         validator = jsonschema_rs.Draft202012Validator(
             schema, pattern_options=_PATTERNS, offline=True
         )

@@ -42,14 +42,9 @@ class Toolbox:
 
     def __init__(self, names: Iterable[str], context: StepContext) -> None:
         self._context = context
-        self._tasks: dict[str, Task] = {}
+        self._tasks = {_told(name): task for name in names if (task := find_task(name))}
         self._made: Counter[str] = Counter()
         self.log: list[dict[str, Any]] = []
-        for name in names:
-            task = find_task(name)
-            if task is None:
-                raise AgentFault(f"No task is registered as {name[:100]!r} here", "agent_config")
-            self._tasks[_told(name)] = task
 
     def described(self) -> list[dict[str, Any]]:
         """Return the tools as the API takes them."""

@@ -1,5 +1,6 @@
 """Agents that are services: what they are sent, what is an answer, and whose fault it is if not."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agents.backends.configs import find_wrong_config
 from agents.faults import AgentFault, InputFault
 from tests.db.agents.contexts import STEP_ID, ask
 from tests.db.receiver import Receiver, receiving
@@ -171,7 +173,27 @@ def test_an_internal_address_is_not_called(
     settings.MGX_AGENT_SECRETS = [f"{NAME}@{host}"]
     with pytest.raises(AgentFault) as caught:
         call({"url": url})
+    assert caught.value.code == "agent_config"
+    assert find_wrong_config("http", {"url": url}, is_whole=False) == [
+        str(caught.value).removeprefix("The agent's config is wrong: ")
+    ]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "::ffff:127.0.0.1"])
+def test_a_name_that_leads_inside_is_refused_at_the_connection(
+    call: Callable[..., Any], settings: Any, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    async def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
+        return [(0, 0, 0, "", (address, 443))]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    settings.MGX_AGENT_SECRETS = [f"{NAME}@planner.example.com"]
+    config = {"url": "https://planner.example.com/?key=canary", "secret_env": NAME}
+    assert find_wrong_config("http", config, is_whole=True) == []
+    with pytest.raises(AgentFault) as caught:
+        call(config)
     assert caught.value.code == "forbidden_address"
+    assert "canary" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["SECRET_KEY", "DATABASE_URL", "OTHER_SECRET", ""])

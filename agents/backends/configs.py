@@ -1,0 +1,30 @@
+"""What is wrong with the config of an agent, told when it is saved."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.module_loading import import_string
+from pydantic import ValidationError
+
+from agents.models import AgentType
+
+_MODELS = {
+    AgentType.HTTP: "agents.backends.http.HttpConfig",
+    AgentType.LLM: "agents.backends.llm.LlmConfig",
+}
+
+
+def find_wrong_config(agent_type: str, config: Mapping[str, Any], *, is_whole: bool) -> list[str]:
+    """Return what keeps an agent from running with this config, without its values.
+
+    ``is_whole``: nothing will be put over it any more, so that nothing may be missing.
+    """
+    from agents.backends.calls import problems_of  # only who edits agents needs it
+
+    if agent_type not in _MODELS:
+        return []
+    try:
+        import_string(_MODELS[AgentType(agent_type)]).model_validate(dict(config))
+    except ValidationError as error:
+        return problems_of(error, besides="" if is_whole else "missing")
+    return []
