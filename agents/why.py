@@ -7,7 +7,9 @@ from uuid import UUID
 
 from agents.models import AgentInstance, AgentReservation
 from agents.references import named
-from workflows.models import User, WorkflowExecution
+from agents.services.circuit import is_open, places
+from workflows.models import User, WorkflowExecution, Workspace
+from workflows.policies import MAX_AGENT_STEPS
 from workflows.services.explain import Reason, about
 from workflows.services.open_steps import OpenStep
 
@@ -30,22 +32,49 @@ def explain(
         agent_instance__in=agents, released_at__isnull=True, expires_at__gt=now
     )
     load = Counter(held.values_list("agent_instance_id", flat=True))
+    if (quota := _quota_reached(execution.workspace_id, now)) is not None:
+        return {step.id: _reason_of_quota(step, quota) for step in ready}
     told = {}
     for step in ready:
         able = [agent for agent in agents if _wanted(step) in _names(agent)]
-        if all(load[agent.pk] >= agent.max_concurrency for agent in able):
-            told[step.id] = _reason(step, able, load)
+        if all(load[a.pk] >= places(a) or is_open(a, now) for a in able):
+            told[step.id] = _reason(step, able, load, now)
     return told
 
 
-def _reason(step: OpenStep, able: list[AgentInstance], load: Counter[UUID]) -> Reason:
+def _quota_reached(workspace_id: UUID, now: datetime) -> int | None:
+    """Return how many agent steps the workspace may have at once, if it has them."""
+    settings = Workspace.objects.values_list("settings", flat=True).get(id=workspace_id)
+    quota: int | None = settings.get(MAX_AGENT_STEPS)
+    if quota is None:
+        return None
+    held = AgentReservation.objects.filter(
+        workspace_id=workspace_id, released_at__isnull=True, expires_at__gt=now
+    )
+    return quota if held.count() >= quota else None
+
+
+def _reason_of_quota(step: OpenStep, quota: int) -> Reason:
+    message = f"{step.name} waits: the agents of the workspace have {quota} steps, its limit."
+    return about(step, "agent_quota", message, facts={"max_running": quota})
+
+
+def _state(agent: AgentInstance, load: int, now: datetime) -> str:
+    if is_open(agent, now):
+        return f"{agent.name} (it failed {agent.faults} times, and is tried again soon)"
+    return f"{agent.name} ({load} of {places(agent)} places)"
+
+
+def _reason(
+    step: OpenStep, able: list[AgentInstance], load: Counter[UUID], now: datetime
+) -> Reason:
     if not able:
         message = f"{step.name} waits for an agent, but none is left that could take it."
     else:
-        busy = ", ".join(f"{a.name} ({load[a.pk]} of {a.max_concurrency} places)" for a in able[:5])
+        busy = ", ".join(_state(a, load[a.pk], now) for a in able[:5])
         message = f"{step.name} waits for a free agent. Busy: {busy}."
     agents = [
-        {"id": str(a.pk), "slug": a.slug, "running": load[a.pk], "max_running": a.max_concurrency}
+        {"id": str(a.pk), "slug": a.slug, "running": load[a.pk], "max_running": places(a)}
         for a in able
     ]
     return about(step, "no_free_agent", message, facts={"agents": agents})

@@ -13,9 +13,12 @@ PREVENT_SELF_APPROVAL = "prevent_self_approval"
 FORBID_STANDING_GRANTS = "forbid_standing_grants"
 #: Days for which ended runs are kept, 0 for ever; where it is missing, as the installation says.
 RETENTION_DAYS = "retention_days"
+#: How many steps the agents of the workspace have at once, all together.
+MAX_AGENT_STEPS = "max_agent_steps"
 
 _FLAGS = (FORBID_AUTO_APPROVAL, PREVENT_SELF_APPROVAL, FORBID_STANDING_GRANTS)
-_LONGEST_RETENTION = 36_500
+#: The settings that are whole numbers, with the least and the most of each.
+_NUMBERS = {RETENTION_DAYS: (0, 36_500), MAX_AGENT_STEPS: (1, 100_000)}
 
 
 def check_settings(settings: Mapping[str, Any]) -> list[Problem]:
@@ -25,13 +28,14 @@ def check_settings(settings: Mapping[str, Any]) -> list[Problem]:
         if key in _FLAGS:
             if not isinstance(value, bool):
                 problems.append(_problem(key, "wrong_type", f"“{key}” is true or false"))
-        elif key == RETENTION_DAYS:
+        elif key in _NUMBERS:
+            least, most = _NUMBERS[key]
             is_number = isinstance(value, int) and not isinstance(value, bool)
-            if not is_number or not 0 <= value <= _LONGEST_RETENTION:
-                words = f"“{key}” is a whole number from 0 to {_LONGEST_RETENTION:,}"
+            if not is_number or not least <= value <= most:
+                words = f"“{key}” is a whole number from {least} to {most:,}"
                 problems.append(_problem(key, "out_of_range", words))
         else:
-            known = ", ".join((*_FLAGS, RETENTION_DAYS))
+            known = ", ".join((*_FLAGS, *_NUMBERS))
             problems.append(
                 _problem(key, "unknown_setting", f"There is no “{key}”; there are {known}")
             )

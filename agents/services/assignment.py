@@ -14,9 +14,10 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from agents.models import AgentDefinition, AgentInstance, AgentReservation
+from agents.models import AgentDefinition, AgentInstance, AgentReservation, AgentWait
 from agents.references import named
 from agents.services.circuit import is_doubtful, is_open, lock_for_assigning, places
+from agents.services.line import Line, Quotas
 from workflows.bulk import insert_objects
 from workflows.core.outcomes import Failed
 from workflows.core.steps import AgentStep
@@ -42,13 +43,22 @@ class Assigned:
     takes_over_from: str = ""
 
 
+@dataclass(slots=True)
+class Busy:
+    """These could take the step, but have no place for it now."""
+
+    agents: list[UUID]
+
+
 class Candidates:
     """The agents that the steps of a turn name, locked, with the places they have left."""
 
     def __init__(self, contexts: Sequence[StepContext], now: datetime) -> None:
         self._now = now
         self._assigned: dict[UUID, AgentInstance] = {}
+        self._promised: Counter[UUID] = Counter()
         lock_for_assigning()
+        self._quotas = Quotas({context.workspace_id for context in contexts}, now)
         names = {name for context in contexts if (name := _wanted(context))}
         usable = (
             AgentInstance.objects.usable()
@@ -69,7 +79,7 @@ class Candidates:
 
     def choose(
         self, context: StepContext, tried: Sequence[AgentReservation]
-    ) -> tuple[Assigned, dict[str, Any]] | NotYet | NobodyElse | Failed:
+    ) -> tuple[Assigned, dict[str, Any]] | Busy | NobodyElse | Failed:
         """Return the agent for an attempt and why it was chosen, and count its place as taken.
 
         ``tried``: what those held that failed at the step just now, the last one first.
@@ -90,13 +100,14 @@ class Candidates:
             )
             return Failed("no_eligible_agent", message[:2_000], is_final=True)
         free = [a for a in eligible if self._has_room(a)]
-        if not free:
-            return NotYet()
+        if not free or not self._quotas.has_room(context.workspace_id):
+            return Busy([agent.id for agent in eligible])
         chosen = min(free, key=lambda agent: self._rank(agent, step))
         reason = self._reason(step, eligible, refusals, chosen)
         if tried:
             reason["takes_over_from"] = [self._slug_of(r.agent_instance_id) for r in tried]
         self._load[chosen.id] += 1
+        self._quotas.take(context.workspace_id)
         # Each assignment is later than all before it: their order is kept, whoever makes them.
         self._latest = max(self._now, self._latest + timedelta(microseconds=1))
         chosen.last_assigned_at = self._latest
@@ -106,6 +117,14 @@ class Candidates:
         if tried:
             assigned.takes_over_from = tried[0].agent_instance.name
         return assigned, reason
+
+    def leave_room(self, wait: AgentWait) -> None:
+        """Leave a place to a step whose turn is first and that will ask again soon."""
+        could = set(wait.agents)
+        free = (a for a in self._agents if str(a.id) in could and self._has_room(a))
+        if self._quotas.has_room(wait.workspace_id) and (agent := next(free, None)):
+            self._promised[agent.id] += 1
+            self._quotas.take(wait.workspace_id)
 
     def keep_order(self) -> None:
         """Write down whose turn it was last, for ``round_robin``."""
@@ -128,7 +147,8 @@ class Candidates:
         return self._eligible[key]
 
     def _has_room(self, agent: AgentInstance) -> bool:
-        return self._load[agent.id] < places(agent) and not is_open(agent, self._now)
+        taken = self._load[agent.id] + self._promised[agent.id]
+        return taken < places(agent) and not is_open(agent, self._now)
 
     def _rank(self, agent: AgentInstance, step: AgentStep) -> tuple[Any, ...]:
         """Return what the best of the free agents has least of."""
@@ -169,22 +189,29 @@ class Candidates:
 def reserve(
     contexts: Sequence[StepContext], now: datetime
 ) -> list[Assigned | NotYet | NobodyElse | Failed]:
-    """Find and hold an agent for each attempt, in order; write down why."""
+    """Find and hold an agent for each attempt, first of those that wait longest; write down why."""
     candidates = Candidates(contexts, now)
     tried = _tried(contexts)
-    answers: list[Assigned | NotYet | NobodyElse | Failed] = []
+    line = Line(contexts, now)
+    answers: dict[UUID, Assigned | NotYet | NobodyElse | Failed] = {}
     reservations = []
     given_up = []
-    for context in contexts:
+    for context in line:
+        if isinstance(context, AgentWait):
+            candidates.leave_room(context)
+            continue
         tried_by = tried.get(context.step_execution_id, [])
         choice = candidates.choose(context, tried_by)
         if isinstance(choice, NobodyElse):
             given_up.append(tried_by[0].id)
-        if isinstance(choice, NotYet | NobodyElse | Failed):
-            answers.append(choice)
+        if isinstance(choice, Busy):
+            answers[context.step_execution_id] = line.wait(context, choice.agents)
+            continue
+        if isinstance(choice, NobodyElse | Failed):
+            answers[context.step_execution_id] = choice
             continue
         assigned, reason = choice
-        answers.append(assigned)
+        answers[context.step_execution_id] = assigned
         limit = context.step.timeout_seconds
         hold = timedelta(seconds=limit + 60) if limit else _LONGEST_HOLD
         reservations.append(
@@ -201,8 +228,9 @@ def reserve(
     insert_objects(reservations)
     if given_up:
         AgentReservation.objects.filter(id__in=given_up).update(outcome="failed")
+    line.write()
     candidates.keep_order()
-    return answers
+    return [answers[context.step_execution_id] for context in contexts]
 
 
 def _tried(contexts: Sequence[StepContext]) -> dict[UUID, list[AgentReservation]]:

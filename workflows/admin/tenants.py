@@ -83,7 +83,8 @@ class WorkspaceForm(ModelForm):
         help_text="True or false: <code>forbid_auto_approval</code>, a gate that names approvers"
         " may not approve itself; <code>prevent_self_approval</code>, who started a run cannot"
         " decide on it; <code>forbid_standing_grants</code>, nothing is approved ahead."
-        " A number: <code>retention_days</code>, for how long ended runs are kept."
+        " A number: <code>retention_days</code>, for how long ended runs are kept;"
+        " <code>max_agent_steps</code>, how many steps its agents have at once."
     )
 
     class Meta:

@@ -81,6 +81,26 @@ def test_a_step_waits_for_a_busy_agent(scene, hand, why) -> None:
     assert why(busy)["step_running"].step in ("one", "two")
 
 
+def test_a_step_waits_for_the_limit_of_the_workspace(scene, hand, why) -> None:
+    scene.workspace.settings = {"max_agent_steps": 1}
+    scene.workspace.save()
+    scene.agent(places=5)
+    runs = [scene.run(agent("s")) for _ in range(2)]
+    hand.turn()
+    [reason] = [reason for run in runs if (reason := why(run).get("agent_quota"))]
+    assert "have 1 steps, its limit" in reason.message
+    assert reason.facts["max_running"] == 1
+
+
+def test_a_step_waits_for_an_agent_that_failed_too_often(scene, hand, why) -> None:
+    worker = scene.agent(places=5, status="error", faults=3)
+    worker.probe_at = database_now() + timedelta(seconds=60)
+    worker.save()
+    run = scene.run(agent("one"))
+    hand.turn()
+    assert "it failed 3 times" in why(run)["no_free_agent"].message
+
+
 def test_a_step_waits_for_an_agent_that_is_gone(scene, hand, why) -> None:
     worker = scene.agent()
     run = scene.run(agent("one"))

@@ -1,0 +1,110 @@
+"""Who waits for an agent, in the order in which they began to, and how many a workspace lets in.
+
+A step that finds no free place leaves an ``AgentWait``, and renews it each time it asks again.
+Whoever asks meanwhile leaves a place to each of those before it. One that no longer asks, because
+its run has ended or its worker died, stands in nobody's way for long.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from agents.models import AgentReservation, AgentWait
+from workflows.handlers import NotYet, StepContext
+from workflows.models import Workspace
+from workflows.policies import MAX_AGENT_STEPS
+
+#: How long ago somebody has asked who still waits: some of the times at which they ask again.
+_STILL_WAITS = timedelta(seconds=3)
+_FORGOTTEN = timedelta(minutes=1)
+#: Those at the head of the line ask again so many seconds later, so that no place is free for long.
+_SOON = 0.2
+_HEAD = 20
+
+
+class Line:
+    """The steps of a turn among those that wait already. Make it with the agents locked."""
+
+    def __init__(self, contexts: Sequence[StepContext], now: datetime) -> None:
+        self._now = now
+        self._workspaces = {context.workspace_id for context in contexts}
+        known = AgentWait.objects.filter(
+            workspace_id__in=self._workspaces, asked_at__gt=now - _STILL_WAITS
+        )
+        self._known = {wait.id: wait for wait in known.order_by("since")}
+        self._since = {
+            context.step_execution_id: now + timedelta(microseconds=position)
+            for position, context in enumerate(contexts)
+        } | {wait.id: wait.since for wait in self._known.values()}
+        self._contexts = {context.step_execution_id: context for context in contexts}
+        self._waits: list[AgentWait] = []
+
+    def __iter__(self) -> Iterator[StepContext | AgentWait]:
+        """Yield the steps of this turn, and before each of them the others whose turn is first."""
+        last = max((self._since[step_id] for step_id in self._contexts), default=self._now)
+        for step_id in sorted(self._since, key=lambda step_id: self._since[step_id]):
+            if step_id in self._contexts:
+                yield self._contexts[step_id]
+            elif self._since[step_id] < last:
+                yield self._known[step_id]
+
+    def wait(self, context: StepContext, agents: Collection[UUID]) -> NotYet:
+        """Let a step that ``agents`` could take wait its turn."""
+        self._waits.append(
+            AgentWait(
+                id=context.step_execution_id,
+                workspace_id=context.workspace_id,
+                agents=[str(agent_id) for agent_id in agents],
+                since=self._since[context.step_execution_id],
+                asked_at=self._now,
+            )
+        )
+        is_at_the_head = len(self._waits) <= _HEAD
+        return NotYet(_SOON) if is_at_the_head else NotYet()
+
+    def write(self) -> None:
+        """Write down who waits, and that the others do no more."""
+        waiting = {wait.id for wait in self._waits}
+        if served := [i for i in self._contexts if i in self._known and i not in waiting]:
+            AgentWait.objects.filter(id__in=served).delete()
+        if self._waits:
+            AgentWait.objects.bulk_create(
+                self._waits,
+                update_conflicts=True,
+                unique_fields=["id"],
+                update_fields=["agents", "since", "asked_at"],
+            )
+            AgentWait.objects.filter(
+                workspace_id__in=self._workspaces, asked_at__lt=self._now - _FORGOTTEN
+            ).delete()
+
+
+class Quotas:
+    """How many more steps the agents of each workspace may have, where there is a limit.
+
+    The rows of the workspaces with one stay locked until the transaction ends.
+    """
+
+    def __init__(self, workspace_ids: Collection[UUID], now: datetime) -> None:
+        limited = (
+            Workspace.objects.filter(id__in=workspace_ids, settings__has_key=MAX_AGENT_STEPS)
+            .order_by("id")
+            .select_for_update(no_key=True)
+        )
+        self._left = Counter(
+            {row.id: int(row.settings[MAX_AGENT_STEPS]) for row in limited.only("id", "settings")}
+        )
+        if self._left:
+            held = AgentReservation.objects.filter(
+                workspace_id__in=self._left, released_at__isnull=True, expires_at__gt=now
+            )
+            self._left.subtract(held.values_list("workspace_id", flat=True))
+
+    def has_room(self, workspace_id: UUID) -> bool:
+        return workspace_id not in self._left or self._left[workspace_id] > 0
+
+    def take(self, workspace_id: UUID) -> None:
+        """Count one more step."""
+        if workspace_id in self._left:
+            self._left[workspace_id] -= 1
