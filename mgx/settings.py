@@ -303,6 +303,10 @@ STEP_EXPLAINERS = {
     "agent": "agents.why.explain",
 }
 
+#: Step type → function that tells more of a step on its run's page
+#: (``workflows/pages/chosen_step.py``).
+STEP_TELLERS = {"agent": "agents.pages.step_facts.tell"}
+
 #: Readers of the event stream behind the scenes → what makes rows of events
 #: (``workflows/streams.py``).
 STREAM_READERS = {

@@ -8,6 +8,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import Final
 
+from django.conf import settings
+from django.utils.module_loading import import_string
+
 from workflows.core.states import TERMINAL_STEP_STATUSES
 from workflows.events import EventType
 from workflows.models import Event, WorkflowStepExecution
@@ -193,6 +196,7 @@ class ChosenStep:
             ("Task", config.get("task", "")),
             ("Workflow", config.get("workflow", "")),
             ("Agent", step.agent),
+            *self._told,
             ("Stands in", row.parent if row else ""),
             ("Waits for", ", ".join(step.definition.get("depends_on_steps") or ())),
             ("Runs if", step.definition.get("condition_expression") or ""),
@@ -207,6 +211,13 @@ class ChosenStep:
             ("Skipped", step.note if step.status == "skipped" else ""),
         ]
         return [(name, shorten(words, 300)) for name, words in facts if words]
+
+    @property
+    def _told(self) -> list[tuple[str, str]]:
+        """What the app knows whose step it is (`settings.STEP_TELLERS`)."""
+        row = self.step.row
+        path = settings.STEP_TELLERS.get(row.step_type) if row else None
+        return import_string(path)(row) if path else []
 
     @property
     def _ended_by_output(self) -> bool:

@@ -335,6 +335,32 @@ class TestAgent:
         assert viewer.session[SESSION_KEY] == "acme"
 
 
+class TestStepOfARun:
+    def test_it_tells_why_this_agent_and_who_failed_before(
+        self, client_for, hold, agents, start, add_step, another
+    ):
+        another("spare")
+        run = start()
+        planner = agents["planner"]
+        step = add_step(run, "generate_plan", "running", attempts=2, agent_instance_id=planner.pk)
+        hold("executor", of=step, took=1, outcome="moved")
+        hold(of=step, attempt=2, reason={**WHY, "takes_over_from": ["executor"]})
+        answer = client_for("viewer").get(f"/executions/{run.pk}/?step=generate_plan")
+        words = text(answer)
+        assert "Agent chosen by best match, planner (1 taken, score 0.94)" in words
+        assert "Before executor (0 taken, score 0.81)" in words
+        assert "Refused spare: it lacks plan" in words
+        assert "Took over from executor" in words
+        assert f'href="{url(planner)}"' in html(answer)
+
+    def test_a_step_without_a_reservation_says_nothing(self, client_for, start, add_step):
+        run = start()
+        add_step(run, "generate_plan", "running")
+        answer = client_for("viewer").get(f"/executions/{run.pk}/?step=generate_plan")
+        assert answer.status_code == 200
+        assert "Agent chosen by" not in text(answer)
+
+
 class TestSecrets:
     @pytest.mark.parametrize(
         "config",
