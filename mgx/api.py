@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents import api as agents
+from agents import memory_api as memory
 from approvals.api import decisions, files, notifications, questions, standing
 from approvals.api import views as approvals
 from workflows.api import (
@@ -129,6 +130,10 @@ urlpatterns: list[URLPattern] = [
     path("agent-definitions/<uuid:id>/", agents.OneAgentDefinition.as_view()),
     path("agents/", agents.Agents.as_view()),
     path("agents/<uuid:id>/", agents.OneAgent.as_view()),
+    path("agents/<uuid:id>/memory/", memory.AgentMemories.as_view()),
+    path("agents/<uuid:id>/memory/stats/", memory.AgentMemoryStats.as_view()),
+    path("agents/<uuid:id>/memory/search/", memory.AgentMemorySearch.as_view()),
+    path("agents/<uuid:id>/memory/thread/", memory.AgentMemoryThread.as_view()),
     path("events/", events.Events.as_view()),
     path("webhooks/", webhooks.Webhooks.as_view()),
     path("webhooks/<uuid:id>/", webhooks.OneWebhook.as_view()),

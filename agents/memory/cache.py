@@ -8,6 +8,7 @@ committed (``data_version``), which costs next to nothing, and only then for the
 """
 
 import sqlite3
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -54,7 +55,7 @@ class _Answers:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._answers: OrderedDict[Place, Answer] = OrderedDict()
-        self._size = 0
+        self.size = 0
 
     def get(self, place: Place) -> Answer | None:
         with self._lock:
@@ -69,8 +70,8 @@ class _Answers:
             if answer.size > settings.MGX_MEMORY_CACHE_BYTES:
                 return
             self._answers[place] = answer
-            self._size += answer.size
-            while self._size > settings.MGX_MEMORY_CACHE_BYTES:
+            self.size += answer.size
+            while self.size > settings.MGX_MEMORY_CACHE_BYTES:
                 self._remove(next(iter(self._answers)))
 
     def remove(self, place: Place) -> None:
@@ -80,7 +81,7 @@ class _Answers:
     def _remove(self, place: Place) -> None:
         answer = self._answers.pop(place, None)
         if answer is not None:
-            self._size -= answer.size
+            self.size -= answer.size
 
 
 class _Watch(threading.local):
@@ -148,7 +149,7 @@ def keep(place: Place, version: int, rows: Rows, entries: Sequence[Entry]) -> No
 
 
 def _size(row: tuple[Any, ...]) -> int:
-    return sum(len(value) for value in row if isinstance(value, str))
+    return sum(sys.getsizeof(value) for value in row if isinstance(value, str))
 
 
 def _now(agent: UUID, workspace: UUID) -> tuple[int | None, datetime]:

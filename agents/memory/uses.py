@@ -52,7 +52,7 @@ class _Pending:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._uses: dict[UUID, Uses] = {}
-        self._is_due = False
+        self._timer: threading.Timer | None = None
 
     def add(self, agent_id: UUID, ids: Sequence[UUID], moment: datetime) -> None:
         with self._lock:
@@ -66,25 +66,26 @@ class _Pending:
         with self._lock:
             return self._uses.get(agent_id) or Uses()
 
-    def agents(self) -> list[UUID]:
-        with self._lock:
-            return sorted(self._uses)
-
     def write_soon(self) -> None:
         """Have a thread write everything down, unless one is about to."""
+        if self._timer is not None:
+            return
         with self._lock:
-            if self._is_due:
-                return
-            self._is_due = True
-        timer = threading.Timer(_COLLECTED, self._write_all)
-        timer.daemon = True
-        timer.start()
+            if self._timer is None:
+                self._timer = threading.Timer(_COLLECTED, self._write_all)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def finish(self) -> None:
+        """Wait until a thread that is to write has done so."""
+        while (timer := self._timer) is not None:
+            timer.join()
 
     def _write_all(self) -> None:
         with self._lock:
-            self._is_due = False
+            agents = sorted(self._uses)
         try:
-            for agent_id in self.agents():
+            for agent_id in agents:
                 with transaction.atomic():
                     write_pending(agent_id)
         except DatabaseError as error:
@@ -92,6 +93,11 @@ class _Pending:
             logger.warning("The uses of some memory were not written down: %s", error)
         finally:
             connection.close()
+            with self._lock:
+                self._timer = None
+                is_more = bool(self._uses)
+            if is_more:
+                self.write_soon()
 
 
 _pending = _Pending()

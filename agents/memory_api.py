@@ -1,0 +1,160 @@
+"""What agents remember, over REST: members read, editors write."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents.memory import NewEntry, get_memory_stats, retrieve_memory, search_memory
+from agents.memory.entries import MAX_KEY
+from agents.models import AgentInstance
+from agents.services.memory_clearing import clear_memory_as
+from agents.services.memory_storing import store_memory_as, thread_memory_as
+from workflows.api.base import ApiView, caller, get_visible
+from workflows.api.fields import ObjectField, StrictSerializer, TextField, WholeField, read_input
+from workflows.api.idempotency import idempotent
+from workflows.api.pagination import LIMIT, MAX_LIMIT, read_limit
+
+_KEY = OpenApiParameter("key", str, description="Only the entry of this key")
+_LIMIT = OpenApiParameter(
+    "limit",
+    {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": LIMIT},
+    description="How many of the newest",
+)
+
+
+class MemoryEntrySerializer(serializers.Serializer[Any]):
+    """An entry; ``threaded_from`` is the agent that it was copied from."""
+
+    id = serializers.UUIDField()
+    memory_key = serializers.CharField()
+    memory_data = serializers.JSONField()
+    metadata = serializers.DictField()
+    size_bytes = serializers.IntegerField()
+    threaded_from = serializers.UUIDField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+
+
+class MemoryEntriesSerializer(serializers.Serializer[Any]):
+    """Entries."""
+
+    results = MemoryEntrySerializer(many=True)
+
+
+class MemoryStatsSerializer(serializers.Serializer[Any]):
+    """What an agent remembers now. ``hit_rate``: the part of all reads that found something."""
+
+    total_entries = serializers.IntegerField()
+    total_size_bytes = serializers.IntegerField()
+    total_size_mb = serializers.FloatField()
+    memory_keys = serializers.ListField(child=serializers.CharField())
+    memory_key_count = serializers.IntegerField()
+    hits = serializers.IntegerField()
+    misses = serializers.IntegerField()
+    hit_rate = serializers.FloatField(allow_null=True)
+    evictions = serializers.IntegerField()
+
+
+class ClearedSerializer(serializers.Serializer[Any]):
+    """How many entries were deleted."""
+
+    deleted = serializers.IntegerField()
+
+
+class NewMemoryRequest(StrictSerializer):
+    """What is to be remembered, and for how many seconds, at most as many as the agent's limit."""
+
+    memory_key = TextField(max_length=MAX_KEY)
+    memory_data = serializers.JSONField(allow_null=True)
+    metadata = ObjectField(required=False)
+    ttl_seconds = WholeField(required=False, allow_null=True)
+
+
+class ThreadRequest(StrictSerializer):
+    """The agent that is to have copies, and of which keys; those that are missing are left out."""
+
+    to_agent_id = serializers.UUIDField()
+    context_keys = serializers.ListField(
+        child=TextField(max_length=MAX_KEY), allow_empty=False, max_length=1_000
+    )
+
+
+class _MemoryView(ApiView):
+    queryset = AgentInstance.objects.all()
+
+    def agent(self, request: Request, id: Any) -> AgentInstance:
+        agent: AgentInstance = get_visible(AgentInstance.objects.visible_to(caller(request)), pk=id)
+        return agent
+
+    def answer_entries(self, entries: Any, code: int = status.HTTP_200_OK) -> Response:
+        return Response(MemoryEntriesSerializer({"results": entries}).data, status=code)
+
+
+class AgentMemories(_MemoryView):
+    serializer_class = MemoryEntriesSerializer
+
+    @extend_schema(parameters=[_KEY, _LIMIT])
+    def get(self, request: Request, id: Any) -> Response:
+        """What an agent remembers: the newest entries, from the oldest to the newest."""
+        agent = self.agent(request, id)
+        key, limit = request.query_params.get("key"), read_limit(request)
+        return self.answer_entries(retrieve_memory(agent.pk, agent.workspace_id, key, limit))
+
+    @extend_schema(request=NewMemoryRequest, responses={201: MemoryEntrySerializer})
+    @idempotent
+    def post(self, request: Request, id: Any) -> Response:
+        """Have an agent remember something, in the place of what it has under this key."""
+        agent = self.agent(request, id)
+        new = NewEntry(**read_input(NewMemoryRequest, request.data))
+        entry = store_memory_as(caller(request), agent, new)
+        return Response(MemoryEntrySerializer(entry).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(parameters=[_KEY], responses={200: ClearedSerializer})
+    def delete(self, request: Request, id: Any) -> Response:
+        """Delete the entry of a key; without one, everything that an agent remembers."""
+        agent = self.agent(request, id)
+        deleted = clear_memory_as(caller(request), agent, request.query_params.get("key"))
+        return Response(ClearedSerializer({"deleted": deleted}).data)
+
+
+class AgentMemoryStats(_MemoryView):
+    serializer_class = MemoryStatsSerializer
+
+    def get(self, request: Request, id: Any) -> Response:
+        """How much an agent remembers, under which keys, and how it was used."""
+        agent = self.agent(request, id)
+        stats = get_memory_stats(agent.pk, agent.workspace_id)
+        return Response(MemoryStatsSerializer(stats).data)
+
+
+class AgentMemorySearch(_MemoryView):
+    serializer_class = MemoryEntriesSerializer
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("q", str, description="Words; each has to begin one of an entry"),
+            _LIMIT,
+        ]
+    )
+    def get(self, request: Request, id: Any) -> Response:
+        """The entries with these words, the newest first."""
+        agent = self.agent(request, id)
+        words, limit = request.query_params.get("q", ""), read_limit(request)
+        return self.answer_entries(search_memory(agent.pk, agent.workspace_id, words, limit))
+
+
+class AgentMemoryThread(_MemoryView):
+    serializer_class = MemoryEntriesSerializer
+
+    @extend_schema(request=ThreadRequest, responses={201: MemoryEntriesSerializer})
+    @idempotent
+    def post(self, request: Request, id: Any) -> Response:
+        """Copy entries of an agent to another one of its workspace."""
+        agent = self.agent(request, id)
+        body = read_input(ThreadRequest, request.data)
+        copies = thread_memory_as(caller(request), agent, body["to_agent_id"], body["context_keys"])
+        return self.answer_entries(copies, status.HTTP_201_CREATED)

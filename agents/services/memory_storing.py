@@ -1,0 +1,63 @@
+"""What people have agents remember. What is told of it names keys, and no values."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django.db import transaction
+
+from agents.memory import Entry, NewEntry, store_memories, thread_context_between_steps
+from agents.models import AgentInstance
+from workflows.clock import database_now
+from workflows.events import EventDraft, EventType, append_events
+from workflows.models import Role, User
+from workflows.services.access import require_role
+
+
+def store_memory_as(user: User, agent: AgentInstance, new: NewEntry) -> Entry:
+    """Have an agent remember something, and return the entry.
+
+    Raises:
+        NotVisible, NotPermitted: the user is no editor of the agent's workspace.
+        InvalidInput: it cannot be kept.
+    """
+    with transaction.atomic():
+        require_role(user, agent.workspace_id, Role.EDITOR)
+        [entry] = store_memories(agent.pk, agent.workspace_id, [new])
+        said = f"{user.username} stored {entry.memory_key} in the memory of {agent.name}"
+        _tell(user, agent, {"stored": [entry.memory_key]}, said)
+    return entry
+
+
+def thread_memory_as(
+    user: User, agent: AgentInstance, to_agent_id: UUID, keys: Sequence[str]
+) -> list[Entry]:
+    """Copy entries of an agent to another one of its workspace, and return the copies.
+
+    Raises:
+        NotVisible, NotPermitted: the user is no editor of the agent's workspace, or the other
+            agent is not there, or in another project.
+        InvalidInput: both are the same, or a key is not valid.
+    """
+    with transaction.atomic():
+        require_role(user, agent.workspace_id, Role.EDITOR)
+        copies = thread_context_between_steps(
+            agent.pk, to_agent_id, agent.workspace_id, agent.project_id, keys
+        )
+        if copies:
+            target = AgentInstance.objects.get(pk=to_agent_id)
+            copied = [entry.memory_key for entry in copies]
+            said = f"{user.username} copied {len(copies)} entries of {agent.name} to {target.name}"
+            _tell(user, target, {"stored": copied, "threaded_from": str(agent.pk)}, said)
+    return copies
+
+
+def _tell(user: User, agent: AgentInstance, data: dict[str, object], message: str) -> None:
+    draft = EventDraft(
+        EventType.AGENT_CONTEXT_UPDATED,
+        agent.workspace_id,
+        actor=f"user:{user.username}",
+        agent_id=agent.pk,
+        data=data,
+        message=message,
+    )
+    append_events([draft], database_now())
