@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 
+from agents.memory import retrieve_memory, store_memory, thread_context_between_steps
 from agents.models import AgentDefinition, AgentInstance, AgentType
 from mgx.checks import is_loopback
 from workflows.models import Membership, Role, User, Workflow, WorkflowExecution, Workspace
@@ -69,6 +70,12 @@ EXAMPLE: dict[str, Any] = {
             "config": {"inputs": {"plan": "steps.generate_plan.result"}},
         },
     ],
+}
+_REMEMBERED = "release/conventions"
+_CONVENTIONS = {
+    "first_stage_percent": 10,
+    "rollback": "automatic",
+    "learned": "Reviewers ask for a longer wait after the first stage.",
 }
 _TASK = "Deploy version 2.4 of the billing service to production"
 
@@ -153,11 +160,23 @@ def _make_agents(workspace: Workspace) -> None:
                 "config": {"part": part},
             },
         )
-        AgentInstance.objects.get_or_create(
-            workspace=workspace,
-            slug=part,
-            defaults={"definition": definition, "name": name, "max_concurrency": 10},
-        )
+        for slug, called in ((part, name), (f"{part}-2", f"Second {part}")):
+            AgentInstance.objects.get_or_create(
+                workspace=workspace,
+                slug=slug,
+                defaults={"definition": definition, "name": called, "max_concurrency": 10},
+            )
+    _make_memory(workspace)
+
+
+def _make_memory(workspace: Workspace) -> None:
+    """Let the planner remember something, and the executor have a copy of it."""
+    agents = dict(workspace.agents.values_list("slug", "pk"))
+    planner, executor = agents["planner"], agents["executor"]
+    if not retrieve_memory(planner, workspace.pk, _REMEMBERED):
+        store_memory(planner, workspace.pk, _REMEMBERED, _CONVENTIONS)
+    if not retrieve_memory(executor, workspace.pk, _REMEMBERED):
+        thread_context_between_steps(planner, executor, workspace.pk, None, [_REMEMBERED])
 
 
 def _make_workflow(workspace: Workspace) -> Workflow:

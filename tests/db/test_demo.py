@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth import authenticate
 from django.core.management import CommandError, call_command
 
+from agents.models import AgentInstance, AgentMemoryEntry
 from mgx.demo import EXAMPLE, make_demo
 from workflows.models import Membership, User, WorkflowExecution
 from workflows.services.access import find_token, revoke_token
@@ -111,3 +112,13 @@ def test_it_refuses_where_others_can_reach_it(settings, path, setting, value, re
         call_command("demo")
     assert not User.objects.exists()
     assert not path.exists()
+
+
+def test_its_agents_have_others_beside_them_and_something_to_remember(path: Path) -> None:
+    for _ in range(2):
+        make_demo(path, URL)
+    agents = AgentInstance.objects.filter(workspace__slug="demo")
+    assert agents.filter(definition__slug="planner_agent_id").count() == 2
+    copied, original = AgentMemoryEntry.objects.order_by("agent_instance__name")
+    assert copied.agent_instance.slug == "executor"
+    assert copied.threaded_from == original.agent_instance_id
