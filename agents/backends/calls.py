@@ -84,8 +84,18 @@ def secret_for(name: str, url: str) -> str:
         raise AgentFault(message, "agent_config")
     if parts.scheme != "https" and not is_exempt(host, port):
         raise AgentFault(f"A secret goes to {host} by https:// only", "agent_config")
-    if not (secret := os.environ.get(name, "")):
-        raise AgentFault(f"There is nothing in the environment as {name}", "agent_config")
+    return sendable(name, os.environ.get(name, ""))
+
+
+def sendable(name: str, secret: str) -> str:
+    """Return what a variable holds without the white space around it, which files end with.
+
+    Raises AgentFault ``agent_config`` where that is nothing, or cannot stand in a header.
+    """
+    secret = secret.strip()
+    if not secret or not secret.isascii() or not secret.isprintable():
+        message = f"The environment holds nothing as {name} that could be sent"
+        raise AgentFault(message, "agent_config")
     return secret
 
 

@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from agents.backends.calls import OutsideConfig, read_config, secret_for
+from agents.backends.calls import OutsideConfig, read_config, secret_for, sendable
 from agents.backends.chat import ChatModel, Completion, Message, TokenCount
 from agents.backends.tools import Toolbox
 from agents.faults import AgentFault, InputFault
@@ -140,8 +140,8 @@ def _model(config: LlmConfig) -> ChatModel:
     key = ""
     if config.key_env:
         key = secret_for(config.key_env, base_url)
-    elif base_url == settings.LLM_BASE_URL:
-        key = settings.LLM_API_KEY  # which goes nowhere else
+    elif base_url == settings.LLM_BASE_URL and settings.LLM_API_KEY:
+        key = sendable("LLM_API_KEY", settings.LLM_API_KEY)  # which goes nowhere else
     return ChatModel(base_url, name, key, config.timeout_seconds, config.options)
 
 

@@ -333,6 +333,16 @@ def test_an_agent_has_a_key_of_its_own_for_an_address_of_its_own(
     assert call(config)["usage"]["model"] == "large"
 
 
+@pytest.mark.parametrize("key", ["sk-a\nX-Header: b", "sk-ключ", "\n"])
+def test_a_key_that_cannot_be_sent_is_told_without_it(
+    server: ModelServer, call: Callable[..., Any], settings: Any, key: str
+) -> None:
+    settings.LLM_API_KEY = key
+    assert str(fault(call)) == "The environment holds nothing as LLM_API_KEY that could be sent"
+    settings.LLM_API_KEY = f"{server.key}\n"
+    assert call()["answer"] == "Told: {}"
+
+
 def test_the_key_of_the_settings_goes_to_the_address_of_the_settings_alone(
     server: ModelServer, call: Callable[..., Any], settings: Any
 ) -> None:
