@@ -6,6 +6,7 @@ from uuid import UUID
 
 from agents.models import AgentReservation
 from agents.services.circuit import mark_failed, mark_recovered
+from agents.services.refusals import tell_refusals
 from workflows.core.outcomes import Completed, Failed, Outcome
 from workflows.events import EventDraft
 
@@ -26,7 +27,7 @@ def release(ended: Sequence[tuple[UUID, int, Outcome | None]], now: datetime) ->
         if isinstance(outcome, Failed) and outcome.elsewhere:
             failures[step_execution_id] = outcome
     held = AgentReservation.objects.filter(released_at__isnull=True)
-    drafts = []
+    drafts = tell_refusals(ended)
     if failures:
         agents = held.filter(step_execution_id__in=failures)
         faults = {

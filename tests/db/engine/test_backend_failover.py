@@ -1,4 +1,4 @@
-"""Services and models that fail inside a run: who takes over, and whom a refusal marks."""
+"""Models inside a run: who takes over, whom a refusal marks, and what is told of refused tools."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from agents.models import AgentDefinition, AgentInstance, AgentReservation, AgentType
 from tests.db.agents.model_server import ModelServer, serving
 from tests.db.engine.by_hand import DriverByHand
-from tests.db.engine.scenes import Scene, agent, steps_of
+from tests.db.engine.scenes import Scene, agent, events_of, steps_of
 from workflows.core.ids import uuid7
 
 pytestmark = pytest.mark.django_db
@@ -62,6 +62,26 @@ def test_another_model_takes_over_with_the_same_question(
     assert step.output_data["usage"]["input_tokens"] == 10 + 30
     outcomes = AgentReservation.objects.order_by("attempt").values_list("outcome", flat=True)
     assert list(outcomes) == ["moved", "completed"]
+
+
+def test_a_tool_that_a_model_was_refused_stands_in_the_events(
+    scene: Scene, hand: DriverByHand, models: list[AgentInstance]
+) -> None:
+    scene.agent("liar", config={"task": "transform"})
+    orders = {"call": [[name, {}] for name in ("fail", "transform", "approve", "fail")]}
+    forged = {"tools": [{"tool": "x", "outcome": "refused"}]}
+    run = scene.run(
+        agent("plan", "planner", config={"inputs": orders}),
+        agent("forge", "liar", config={"inputs": forged}),
+    )
+    hand.work()
+    assert steps_of(run)["forge"].output_data == forged
+    [event] = events_of(run.pk, "agent_activity")
+    assert event.data == {"agent": "first", "refused_tools": ["fail", "approve"]}
+    assert event.message == "first asked for tools that it does not have: fail, approve"
+    step = steps_of(run)["plan"]
+    assert (event.actor, event.agent_id) == ("agent:first", models[0].pk)
+    assert (event.workflow_execution_id, event.workflow_step_id) == (run.pk, step.pk)
 
 
 def test_a_refusal_marks_nobody_and_is_not_tried_again(
