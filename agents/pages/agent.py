@@ -14,7 +14,7 @@ from agents.pages.memory_list import MemoryList
 from agents.pages.performance import PERIODS, Course, Performance, Performances, Period
 from workflows.pages.documents import show_json
 
-_STEPS_SHOWN: Final = 12
+_STEPS_SHOWN: Final = 8
 
 
 class AgentPage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,30 +12,41 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db.models import Count, Q, Sum
+from django.db.models.functions import Lower
 
-from agents.models import AgentDefinition
+from agents.models import AgentDefinition, AgentWait
 from agents.pages.assignments import Assignment, latest_assignments
 from agents.pages.configs import text_without_secrets
 from agents.pages.memory_list import MemoryList
 from agents.pages.performance import PERIODS, Course, Performance, Performances, Period
 from agents.pages.standing import NEED_ATTENTION, STANDINGS, standing_agents
 from agents.services.circuit import places
+from agents.services.line import STILL_WAITS
 from workflows.pages import Listing, Reader, read_words, take_page
+from workflows.policies import MAX_AGENT_STEPS
 
 _FILTERS: Final = ("q", "status", "definition")
 _ASSIGNMENTS_SHOWN: Final = 4
 _DEFINITIONS_AT_MOST: Final = 500
+#: Steps that wait are counted up to here.
+_WAITS_AT_MOST: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class AgentRow:
-    """An agent of the list. `href` chooses it, so that its memory stands beside the list."""
+    """An agent of the list.
+
+    Attributes:
+        href: chooses it, so that its memory stands beside the list.
+        waiting: how many steps wait that it could take.
+    """
 
     agent: Any
     performance: Performance
     course: Course | None
     href: str
     is_chosen: bool
+    waiting: int
 
     @property
     def is_full(self) -> bool:
@@ -98,6 +110,29 @@ class AgentList:
         return {name: count or 0 for name, count in totals.items()}
 
     @cached_property
+    def waiting(self) -> Counter[str]:
+        """How many steps wait for each agent, by its id, and how many there are in all ("")."""
+        waits = AgentWait.objects.filter(
+            workspace=self.reader.workspace, asked_at__gt=self.now - STILL_WAITS
+        )
+        agents = list(waits.values_list("agents", flat=True)[:_WAITS_AT_MOST])
+        counted = Counter(agent for each in agents if isinstance(each, list) for agent in each)
+        counted[""] = len(agents)
+        return counted
+
+    @property
+    def steps_waiting(self) -> str:
+        """How many steps wait for an agent."""
+        count = self.waiting[""]
+        return f"{count:,}" + ("+" if count == _WAITS_AT_MOST else "")
+
+    @property
+    def allowed(self) -> int | None:
+        """How many steps the agents may have at once, all together; None without a limit."""
+        limit: int | None = self.reader.workspace.settings.get(MAX_AGENT_STEPS)
+        return limit
+
+    @cached_property
     def together(self) -> Performance:
         """How all agents did."""
         return self._performances.together()
@@ -114,6 +149,7 @@ class AgentList:
                 course=courses.get(agent.pk),
                 href=self._choosing(agent.pk),
                 is_chosen=self.chosen is not None and agent.pk == self.chosen.pk,
+                waiting=self.waiting[str(agent.pk)],
             )
             for agent in taken.rows
         ]
@@ -166,7 +202,7 @@ class AgentList:
             found = found.filter(standing=asked["status"])
         if definition := asked.get("definition"):
             found = found.filter(definition__slug=definition.replace("\0", ""))
-        return found.order_by("name", "pk")
+        return found.order_by(Lower("name"), "pk")
 
     def _choosing(self, agent_id: UUID | None) -> str:
         kept = {name: self.asked.get(name, "") for name in (*_FILTERS, "period", "page")}

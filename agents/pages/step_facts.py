@@ -24,7 +24,7 @@ def tell(row: WorkflowStepExecution) -> list[tuple[str, str]]:
     chosen = [_scored(each) for each in candidates if each.is_chosen]
     return [
         ("Agent chosen by", ", ".join([strategy_of(taken), *chosen]) if chosen else ""),
-        ("Before", ", ".join(others[:_NAMED_AT_MOST])),
+        ("Chosen over", ", ".join(others[:_NAMED_AT_MOST])),
         ("Refused", "; ".join(refused[:_NAMED_AT_MOST])),
         ("Took over from", taken_from(taken)),
     ]

@@ -16,7 +16,7 @@ from workflows.models import Workspace
 from workflows.policies import MAX_AGENT_STEPS
 
 #: How long ago somebody has asked who still waits: some of the times at which they ask again.
-_STILL_WAITS = timedelta(seconds=3)
+STILL_WAITS = timedelta(seconds=3)
 _FORGOTTEN = timedelta(minutes=1)
 #: Those at the head of the line ask again so many seconds later, so that no place is free for long.
 _SOON = 0.2
@@ -30,7 +30,7 @@ class Line:
         self._now = now
         self._workspaces = {context.workspace_id for context in contexts}
         known = AgentWait.objects.filter(
-            workspace_id__in=self._workspaces, asked_at__gt=now - _STILL_WAITS
+            workspace_id__in=self._workspaces, asked_at__gt=now - STILL_WAITS
         )
         self._known = {wait.id: wait for wait in known.order_by("since")}
         self._since = {

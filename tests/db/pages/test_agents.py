@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from agents.models import AgentHandoff, AgentInstance, AgentReservation
+from agents.models import AgentHandoff, AgentInstance, AgentReservation, AgentWait
 from agents.pages.configs import MASK, without_secrets
 from agents.pages.performance import PERIODS, Course, Part, Performance, Performances
 from tests.pages import html, row_titles, text
@@ -77,16 +77,18 @@ class TestFigures:
         hold("executor")
         words = text(client_for("viewer").get("/agents/"))
         assert "2 agents in Acme, 1 of 2 places in use." in words
-        assert "Agents 2 Busy now 1 Success, 24 h 95.2 % Failures, 24 h 1 of 21" in words
-        assert "Median time 11 s 95 % 20 s" in words
+        assert "Busy now 1 of 2 agents Steps in progress 1 Steps waiting 0" in words
+        assert "Success, 24 h 95.2 % 1 of 21 failed" in words
+        assert "Median time 11 s 95 % in 20 s" in words
 
     def test_the_period_is_chosen_in_the_address(self, client_for, hold):
         hold(took=1)
         hold(took=1, outcome="failed", ago=3 * 86_400)
         viewer = client_for("viewer")
-        assert "Failures, 24 h 0 of 1" in text(viewer.get("/agents/"))
-        assert "Failures, 7 days 1 of 2" in text(viewer.get("/agents/?period=week"))
-        assert "Failures, 24 h 0 of 1" in text(viewer.get("/agents/?period=century"))
+        assert "Success, 24 h 100 % 0 of 1 failed" in text(viewer.get("/agents/"))
+        words = text(viewer.get("/agents/?period=week"))
+        assert "Success, 7 days 50.0 % 1 of 2 failed" in words
+        assert "Success, 24 h 100 %" in text(viewer.get("/agents/?period=century"))
 
     def test_another_workspaces_are_not_counted(
         self, client_for, agents, make_agents, other_workspace, hold
@@ -96,7 +98,25 @@ class TestFigures:
         hold(foreign)
         words = text(client_for("viewer").get("/agents/"))
         assert "2 agents in Acme, 0 of 2 places in use." in words
-        assert "Failures, 24 h 0 of 0" in words
+        assert "Success, 24 h — Median time" in words
+
+    def test_steps_that_wait_and_the_limit_are_told(self, client_for, workspace, agents, hold):
+        workspace.settings = {"max_agent_steps": 20}
+        workspace.save()
+        hold()
+        now = timezone.now()
+        planner = [str(agents["planner"].pk)]
+        for age in (0, 0, 60):
+            AgentWait.objects.create(
+                id=uuid7(),
+                workspace=workspace,
+                agents=planner,
+                since=now - timedelta(seconds=90),
+                asked_at=now - timedelta(seconds=age),
+            )
+        words = text(client_for("viewer").get("/agents/"))
+        assert "Steps in progress 1 of 20 allowed Steps waiting 2" in words
+        assert "Busy full, 2 steps wait 1 of 1" in words
 
     def test_what_is_wrong_needs_attention(self, client_for, another):
         another("Broken", status="error", last_error="503 from https://a:b@host/?token=abc")
@@ -348,7 +368,7 @@ class TestStepOfARun:
         answer = client_for("viewer").get(f"/executions/{run.pk}/?step=generate_plan")
         words = text(answer)
         assert "Agent chosen by best match, planner (1 taken, score 0.94)" in words
-        assert "Before executor (0 taken, score 0.81)" in words
+        assert "Chosen over executor (0 taken, score 0.81)" in words
         assert "Refused spare: it lacks plan" in words
         assert "Took over from executor" in words
         assert f'href="{url(planner)}"' in html(answer)
