@@ -1,8 +1,8 @@
 """A chat model behind an OpenAI-compatible API: one question, one answer.
 
-Written with httpx rather than with a client library: those bring about 40 MB, 40 MB of memory in
-every engine process and two seconds of import for the one request that is made here, and would not
-connect through the guard of ``workflows/transport.py``.
+Written with httpx rather than with a client library: one request is made here, for which
+pydantic-ai and openai would bring 40 MB of packages, and to each engine process that loads them
+42 MB of memory and about two seconds in which its loop stands still.
 """
 
 from dataclasses import dataclass, field

@@ -11,6 +11,7 @@ from standardwebhooks.webhooks import Webhook
 
 class Receiver(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from agents.backends import backend
 from agents.backends.configs import find_wrong_config
 from agents.faults import AgentFault, InputFault
-from tests.db.agents.contexts import STEP_ID, ask
+from tests.db.agents.contexts import STEP_ID, ask, context_of
 from tests.db.receiver import Receiver, receiving
 from workflows.webhooks.signing import new_secret
 
@@ -59,6 +60,23 @@ def test_all_attempts_of_a_step_have_one_id(service: Receiver, call: Callable[..
     call(attempt=1)
     call(attempt=2)
     assert service.ids == [str(STEP_ID)] * 2
+
+
+def test_many_services_are_waited_for_at_once(service: Receiver) -> None:
+    config = {"url": service.url, "secret_env": NAME}
+    service.is_open.clear()
+
+    async def call_all() -> list[Any]:
+        called = asyncio.gather(
+            *(backend("http").run(config, context_of("http", config)) for _ in range(50))
+        )
+        while len(service.received) < 50:
+            assert not called.done()
+            await asyncio.sleep(0.01)
+        service.is_open.set()
+        return list(await called)
+
+    assert asyncio.run(call_all()) == [{"plan": ["a"]}] * 50
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 401, 408, 429, 302])
