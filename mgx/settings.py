@@ -336,6 +336,8 @@ MGX_MAX_CRASHES: int = env.int("MGX_MAX_CRASHES", default=5)
 #: Faults in a row after which an agent gets no step for ``MGX_AGENT_PROBE_SECONDS``.
 MGX_AGENT_FAULTS_UNTIL_OPEN: int = env.int("MGX_AGENT_FAULTS_UNTIL_OPEN", default=3)
 MGX_AGENT_PROBE_SECONDS: float = env.float("MGX_AGENT_PROBE_SECONDS", default=30.0)
+#: Through how many hands the same context may go among agents.
+MGX_MAX_HANDOFF_HOPS: int = env.int("MGX_MAX_HANDOFF_HOPS", default=20)
 #: Largest result of one step, in bytes of its canonical JSON.
 MGX_MAX_OUTPUT_BYTES: int = env.int("MGX_MAX_OUTPUT_BYTES", default=1_048_576)
 #: Largest address space of a task in a process of its own, in MiB; 0 for no limit.

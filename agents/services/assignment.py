@@ -106,6 +106,11 @@ class Candidates:
         reason = self._reason(step, eligible, refusals, chosen)
         if tried:
             reason["takes_over_from"] = [self._slug_of(r.agent_instance_id) for r in tried]
+        if step.config.handoff:
+            reason["handoff"] = {
+                **step.config.handoff.model_dump(mode="json"),
+                "step": context.name,
+            }
         self._load[chosen.id] += 1
         self._quotas.take(context.workspace_id)
         # Each assignment is later than all before it: their order is kept, whoever makes them.

@@ -7,24 +7,29 @@ from uuid import UUID
 from agents.models import AgentReservation
 from agents.services.circuit import mark_failed, mark_recovered
 from agents.services.refusals import tell_refusals
+from agents.services.step_handoffs import Wanted, hand_on_results
 from workflows.core.outcomes import Completed, Failed, Outcome
 from workflows.events import EventDraft
 
 
 def release(ended: Sequence[tuple[UUID, int, Outcome | None]], now: datetime) -> list[EventDraft]:
-    """Give back what attempts held; mark the agents that failed, and those that recovered.
+    """Give back what attempts held; mark the agents that failed, and those that recovered; hand
+    on what the steps say.
 
     One that was abandoned leaves no reservation behind, for its number may be used again.
     """
     by_outcome: dict[str, list[UUID]] = {}
     abandoned = []
     failures: dict[UUID, Failed] = {}
+    outputs: dict[UUID, object] = {}
     for step_execution_id, _, outcome in ended:
         if outcome is None:
             abandoned.append(step_execution_id)
             continue
         by_outcome.setdefault(_word(outcome), []).append(step_execution_id)
-        if isinstance(outcome, Failed) and outcome.elsewhere:
+        if isinstance(outcome, Completed):
+            outputs[step_execution_id] = outcome.output
+        elif isinstance(outcome, Failed) and outcome.elsewhere:
             failures[step_execution_id] = outcome
     held = AgentReservation.objects.filter(released_at__isnull=True)
     drafts = tell_refusals(ended)
@@ -35,10 +40,21 @@ def release(ended: Sequence[tuple[UUID, int, Outcome | None]], now: datetime) ->
             for step_id, agent_id in agents.values_list("step_execution_id", "agent_instance_id")
         }
         drafts += mark_failed(faults, now)
-    if done := by_outcome.get("completed"):
-        failed_before = held.filter(step_execution_id__in=done, agent_instance__faults__gt=0)
-        if recovered := set(failed_before.values_list("agent_instance_id", flat=True)):
+    if outputs:
+        done = list(
+            held.filter(step_execution_id__in=outputs).values_list(
+                "step_execution_id",
+                "agent_instance_id",
+                "agent_instance__faults",
+                "reason__handoff",
+            )
+        )
+        if recovered := {agent_id for _, agent_id, faults, _ in done if faults}:
             drafts += mark_recovered(recovered)
+        drafts += hand_on_results(
+            [Wanted(step_id, agent, to, outputs[step_id]) for step_id, agent, _, to in done if to],
+            now,
+        )
     for word, ids in by_outcome.items():
         held.filter(step_execution_id__in=ids).update(released_at=now, outcome=word)
     if abandoned:

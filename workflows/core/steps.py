@@ -108,9 +108,19 @@ class TaskConfig(StepConfig):
     isolated: bool = False
 
 
-class AgentConfig(StepConfig):
-    """What an agent must be able to do, and how one is chosen among those that can."""
+class Handoff(Part):
+    """To which agent what a step made is handed on, under the step's name, with the entries
+    `context_keys` of its agent's memory."""
 
+    to_agent_id: Name
+    context_keys: Names = ()
+
+
+class AgentConfig(StepConfig):
+    """What an agent must be able to do, and how one is chosen among those that can. `handoff` is
+    carried out when the step completes."""
+
+    handoff: Handoff | None = None
     required_capabilities: Names = ()
     assignment_strategy: Literal["round_robin", "least_loaded", "capability_match"] = (
         "capability_match"

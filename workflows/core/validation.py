@@ -280,6 +280,9 @@ def _unregistered(steps: _Steps, context: Context) -> Iterable[Problem]:
             if step.agent_instance_id:
                 path = at("agent_instance_id")
                 instances.append(_Mention(step.agent_instance_id, step.name, path))
+            if handoff := step.config.handoff:
+                path = at("config", "handoff", "to_agent_id")
+                instances.append(_Mention(handoff.to_agent_id, step.name, path))
         elif isinstance(step, ApprovalStep):
             for where, name in people_named(step.config.approval):
                 approvers.append(_Mention(name, step.name, at("config", "approval", *where)))

@@ -1,5 +1,5 @@
-"""How many steps agents have at once, in which order steps come to them, and that many who claim at
-the same moment never get more than there is."""
+"""How many steps agents have at once, in which order steps come to them, that many who claim at the
+same moment never get more than there is, and what steps hand on."""
 
 from collections import Counter
 from datetime import timedelta
@@ -10,16 +10,18 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from agents.models import AgentInstance, AgentReservation, AgentWait
+from agents.memory import retrieve_memory, store_memory
+from agents.models import AgentHandoff, AgentInstance, AgentReservation, AgentWait
 from agents.services.assignment import Assigned, reserve
 from agents.services.settling import release
 from tests.db.engine.by_hand import DriverByHand
-from tests.db.engine.scenes import Scene, agent
+from tests.db.engine.scenes import Scene, agent, events_of, steps_of
 from tests.db.engine.threads import at_once
 from workflows.clock import database_now
-from workflows.core.outcomes import Completed
+from workflows.core.outcomes import Completed, Failed
 from workflows.core.steps import AgentConfig, AgentStep
 from workflows.engine import leases
+from workflows.errors import InvalidInput
 from workflows.handlers import NotYet, StepContext
 from workflows.models import EngineDriver, WorkflowExecution
 from workflows.policies import MAX_AGENT_STEPS, check_settings
@@ -34,7 +36,7 @@ def limit(scene: Scene, most: int) -> None:
     scene.workspace.save()
 
 
-def claimant(scene: Scene, strategy: Any = "least_loaded") -> StepContext:
+def claimant(scene: Scene, strategy: Any = "least_loaded", wants: str = "worker") -> StepContext:
     """Return an attempt of some step that wants an agent."""
     return StepContext(
         step_execution_id=uuid4(),
@@ -49,7 +51,7 @@ def claimant(scene: Scene, strategy: Any = "least_loaded") -> StepContext:
         step=AgentStep(
             name="s",
             step_type="agent",
-            agent_definition_id="worker",
+            agent_definition_id=wants,
             config=AgentConfig(assignment_strategy=strategy),
         ),
         attempt=1,
@@ -106,17 +108,17 @@ def test_another_workspace_has_a_limit_of_its_own(scene: Scene, other_workspace:
 def test_forty_claimants_never_exceed_a_limit_of_five(scene: Scene) -> None:
     limit(scene, 5)
     for number in range(10):
-        scene.agent(f"w{number}", definition="worker", places=10)
+        scene.agent(f"w{number}", places=10)
     seen = []
 
     def act(number: int) -> int:
-        mine, got = claimant(scene), 0
+        mine, got = claimant(scene, wants=f"w{number % 10}"), 0
         for _ in range(5):
             if isinstance(claim(mine)[0], Assigned):
                 seen.append(live())
                 got += 1
                 give_back(mine)
-                mine = claimant(scene)
+                mine = claimant(scene, wants=f"w{number % 10}")
         return got
 
     taken = at_once(40, act)
@@ -246,3 +248,59 @@ def test_assigning_among_a_thousand_agents_takes_as_many_queries_as_among_four(
     for reservation in AgentReservation.objects.all():
         assert len(reservation.reason["candidates"]) <= 21
     assert any(r.reason.get("left_out", 0) > 900 for r in AgentReservation.objects.all())
+
+
+# --- handing on ---------------------------------------------------------------------------
+
+
+def hands_on(**handoff: Any) -> dict[str, Any]:
+    return agent("plan", "one", config={"inputs": {"a": 1}, "handoff": handoff}, max_retries=0)
+
+
+def test_a_step_hands_on_what_it_made_when_it_completes(scene: Scene, hand: DriverByHand) -> None:
+    one, two = scene.agent("one"), scene.agent("two")
+    store_memory(one.id, one.workspace_id, "notes", [1])
+    execution = scene.run(hands_on(to_agent_id="two", context_keys=["notes", "missing"]))
+    hand.work()
+    entries = retrieve_memory(two.id, two.workspace_id)
+    assert {e.memory_key: e.memory_data for e in entries} == {"plan": {"a": 1}, "notes": [1]}
+    handoff = AgentHandoff.objects.get()
+    assert handoff.step_execution_id == steps_of(execution)["plan"].id
+    [told] = events_of(execution.id, "agent_activity")
+    assert told.data["activity"] == "handoff"
+
+
+def test_a_handoff_that_is_refused_is_told_and_the_step_has_completed(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    scene.agent("one")
+    two = scene.agent("two")
+    execution = scene.run(hands_on(to_agent_id="two"), agent("then", "one", after=["plan"]))
+    hand.turn()
+    AgentInstance.objects.filter(id=two.id).update(is_enabled=False)
+    hand.finish("plan")
+    hand.finish("then")
+    assert WorkflowExecution.objects.get(id=execution.id).status == "completed"
+    [told] = events_of(execution.id, "agent_activity")
+    assert told.data["code"] == "agent_disabled"
+    assert not AgentHandoff.objects.exists()
+
+
+def test_a_failed_step_hands_nothing_on(scene: Scene, hand: DriverByHand) -> None:
+    scene.agent("one")
+    scene.agent("two")
+    scene.run(hands_on(to_agent_id="two"))
+    hand.turn()
+    hand.turn(hand.result("plan", Failed("error", "x")))
+    assert not AgentHandoff.objects.exists()
+
+
+def test_a_handoff_to_nobody_is_refused_when_the_workflow_is_saved(scene: Scene) -> None:
+    scene.agent("one")
+    with pytest.raises(InvalidInput) as refused:
+        scene.workflow(hands_on(to_agent_id="nobody"))
+    [problem] = refused.value.problems
+    assert (problem.error_type, problem.path) == (
+        "unknown_agent",
+        "/steps/0/config/handoff/to_agent_id",
+    )
