@@ -16,37 +16,38 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
+from weakref import WeakSet
 
 from django.conf import settings
 from django.db import connection
+from psycopg.pq import ExecStatus
 
 from agents.memory.entries import Entry
-from workflows.bulk import Rows, as_moment, select
+from workflows.bulk import Rows, select
 
 #: What was asked for: the workspace, the agent, the key or None for all, how many at most.
 Place = tuple[UUID, UUID, str | None, int]
 #: What an answer takes besides the data in it, and each of its entries, in bytes; about.
 _ANSWER_BYTES: Final = 1_000
 _ENTRY_BYTES: Final = 1_000
-_VERSION: Final = (
-    "SELECT version, statement_timestamp() FROM agents_agentmemory"
-    " WHERE agent_instance_id = %s AND workspace_id = %s"
+_OF_AGENT: Final = "agent_instance_id = {} AND workspace_id = {}"
+_VERSION_IN_SQLITE: Final = (
+    f"SELECT version FROM agents_agentmemory WHERE {_OF_AGENT.format('?', '?')}"
 )
-_VERSION_ALONE: Final = (
-    "SELECT version FROM agents_agentmemory WHERE agent_instance_id = ? AND workspace_id = ?"
+_VERSION: Final = (
+    "SELECT version, extract(epoch FROM statement_timestamp()) FROM agents_agentmemory WHERE "
 )
 
 
 @dataclass(slots=True)
 class Answer:
-    """Rows as the database gave them. ``moment``: when the answer was last found true."""
+    """Rows as the database gave them, and the ids in them; true until ``expires_at``."""
 
     version: int
     rows: Rows
     ids: list[UUID]
     expires_at: datetime | None
     size: int
-    moment: datetime
 
 
 class _Answers:
@@ -84,6 +85,37 @@ class _Answers:
             self.size -= answer.size
 
 
+class _Asking(threading.local):
+    """A thread's way to ask PostgreSQL for a version, without what a cursor costs besides.
+
+    Where the statement is not prepared any more, or something is wrong, a cursor asks.
+    """
+
+    _NAME: Final = b"mgx_memory_version"
+    _SQL: Final = (_VERSION + _OF_AGENT.format("$1", "$2")).encode()
+
+    def __init__(self) -> None:
+        self._prepared: WeakSet[Any] = WeakSet()
+
+    def version(self, agent: UUID, workspace: UUID) -> tuple[int | None, datetime]:
+        """Return the version of a memory now, or None where there is none, and what now is."""
+        connection.ensure_connection()
+        raw = connection.connection
+        if raw not in self._prepared:
+            raw.pgconn.prepare(self._NAME, self._SQL)
+            self._prepared.add(raw)
+        answer = raw.pgconn.exec_prepared(self._NAME, [agent.hex.encode(), workspace.hex.encode()])
+        if answer.status == ExecStatus.TUPLES_OK:
+            rows = [(answer.get_value(0, 0), answer.get_value(0, 1))] * answer.ntuples
+        else:
+            self._prepared.discard(raw)
+            rows = select(_VERSION + _OF_AGENT.format("%s", "%s"), agent, workspace)
+        if not rows:
+            return None, datetime.now(UTC)
+        [(version, seconds)] = rows
+        return int(version), datetime.fromtimestamp(float(seconds), UTC)
+
+
 class _Watch(threading.local):
     """A thread's own look at SQLite: what the versions were when somebody last committed."""
 
@@ -102,7 +134,7 @@ class _Watch(threading.local):
             self.versions.clear()
             self.data_version = data_version
         if (agent, workspace) not in self.versions:
-            row = own.execute(_VERSION_ALONE, (agent.hex, workspace.hex)).fetchone()
+            row = own.execute(_VERSION_IN_SQLITE, (agent.hex, workspace.hex)).fetchone()
             self.versions[agent, workspace] = row[0] if row else None
         return self.versions[agent, workspace]
 
@@ -120,10 +152,11 @@ class _Watch(threading.local):
 
 _answers = _Answers()
 _watch = _Watch()
+_asking = _Asking()
 
 
-def find(place: Place) -> Answer | None:
-    """Return what was answered, if it is still true."""
+def find(place: Place) -> tuple[Answer, datetime] | None:
+    """Return what was answered, if it is still true, and what the time is."""
     answer = _answers.get(place)
     if answer is None:
         return None
@@ -135,8 +168,7 @@ def find(place: Place) -> Answer | None:
     if answer.expires_at is not None and answer.expires_at <= moment:
         _answers.remove(place)
         return None
-    answer.moment = moment
-    return answer
+    return answer, moment
 
 
 def keep(place: Place, version: int, rows: Rows, entries: Sequence[Entry]) -> None:
@@ -144,7 +176,7 @@ def keep(place: Place, version: int, rows: Rows, entries: Sequence[Entry]) -> No
     ends = [entry.expires_at for entry in entries if entry.expires_at is not None]
     size = _ANSWER_BYTES + sum(_size(row) + _ENTRY_BYTES for row in rows)
     ids = [entry.id for entry in entries]
-    answer = Answer(version, rows, ids, min(ends, default=None), size, datetime.now(UTC))
+    answer = Answer(version, rows, ids, min(ends, default=None), size)
     _answers.put(place, answer)
 
 
@@ -156,8 +188,4 @@ def _now(agent: UUID, workspace: UUID) -> tuple[int | None, datetime]:
     """Return the version of a memory, and what the time is where it is kept."""
     if connection.vendor != "postgresql":
         return _watch.version(agent, workspace), datetime.now(UTC)
-    rows = select(_VERSION, agent, workspace)
-    if not rows:
-        return None, datetime.now(UTC)
-    [(version, moment)] = rows
-    return version, as_moment(moment) or datetime.now(UTC)
+    return _asking.version(agent, workspace)

@@ -76,7 +76,8 @@ def check_key(memory_key: Any) -> str:
     """
     if not isinstance(memory_key, str) or not 0 < len(memory_key) <= MAX_KEY:
         raise _refusal("invalid_key", f"A key has 1 to {MAX_KEY} characters", "/memory_key")
-    as_json(memory_key, "/memory_key", MAX_KEY * 6 + 2)
+    if "\0" in memory_key or not memory_key.isascii():
+        as_json(memory_key, "/memory_key", MAX_KEY * 6 + 2)
     return memory_key
 
 

@@ -74,8 +74,9 @@ def retrieve_memory(
     # In a transaction the database may show what nobody else is to see.
     is_alone = connection.in_atomic_block
     if not is_alone and (known := cache.find(place)):
-        uses.note_cached_read(agent, known.ids, known.moment)
-        return [Entry.from_row(row) for row in known.rows]
+        answer, now = known
+        uses.note_cached_read(agent, answer.ids, now)
+        return [Entry.from_row(row) for row in answer.rows]
     versions, rows = select_each([_version(agent, workspace), _query(place)])
     if not versions:
         _require_agent(agent, workspace)

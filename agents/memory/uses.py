@@ -87,7 +87,7 @@ class _Pending:
         try:
             for agent_id in agents:
                 with transaction.atomic():
-                    write_pending(agent_id)
+                    write_pending(agent_id, is_alone=True)
         except DatabaseError as error:
             # What was used is only less well known then.
             logger.warning("The uses of some memory were not written down: %s", error)
@@ -110,7 +110,7 @@ def note_read(agent_id: UUID, ids: Sequence[UUID], moment: datetime) -> None:
         transaction.on_commit(_pending.write_soon)
         return
     with transaction.atomic():
-        write_pending(agent_id)
+        write_pending(agent_id, is_alone=True)
 
 
 def note_cached_read(agent_id: UUID, ids: Sequence[UUID], moment: datetime) -> None:
@@ -124,8 +124,12 @@ def pending(agent_id: UUID) -> Uses:
     return _pending.of(agent_id)
 
 
-def write_pending(agent_id: UUID) -> None:
-    """Write down what this process knows of the use of a memory, whose counters it locks."""
+def write_pending(agent_id: UUID, *, is_alone: bool = False) -> None:
+    """Write down what this process knows of the use of a memory, whose counters it locks.
+
+    Where that is all that a transaction does (``is_alone``), nobody waits for the disk: after a
+    crash of the database a few uses are forgotten, and nothing else.
+    """
     found = _pending.take(agent_id)
     if found is None:
         return
@@ -136,6 +140,8 @@ def write_pending(agent_id: UUID) -> None:
             (found.hits, found.misses, agent_id),
         )
     ]
+    if is_alone and connection.vendor == "postgresql":
+        queries.insert(0, ("SELECT set_config('synchronous_commit', 'off', true)", ()))
     if len(set(found.moments.values())) == 1:
         moment = next(iter(found.moments.values()))
         queries.append((_USED_AT_ONCE, (moment, list(found.moments), moment)))

@@ -9,6 +9,7 @@ from mgx.bench.deciding import deciding
 from mgx.bench.faults import crash
 from mgx.bench.graphs import makespan
 from mgx.bench.inbox import inbox
+from mgx.bench.memory import memory
 from mgx.bench.people import gate
 from mgx.bench.plans import plan
 from mgx.bench.scene import Figures, Scene
@@ -34,5 +35,6 @@ MEASURES: dict[str, Callable[..., Figures]] = {
         inbox,
         sockets,
         deciding,
+        memory,
     )
 }

@@ -16,7 +16,7 @@ from mgx.bench.scratch import scratch_database
 NAMES = (
     *("commits", "chain", "latency", "gate", "concurrency"),
     *("fanout", "run", "crash", "timers", "plan", "makespan"),
-    *("inbox", "sockets", "deciding"),
+    *("inbox", "sockets", "deciding", "memory"),
 )
 _ANY_SERVER = "postgresql://127.0.0.1:5432/postgres"
 

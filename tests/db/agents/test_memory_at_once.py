@@ -51,8 +51,8 @@ def values(place, *asked, **options):
 
 def cached(place, key):
     """What this process answers without asking for rows."""
-    answer = cache.find((place[1], place[0], key, 100))
-    return answer and [Entry.from_row(row).memory_data for row in answer.rows]
+    known = cache.find((place[1], place[0], key, 100))
+    return known and [Entry.from_row(row).memory_data for row in known[0].rows]
 
 
 class TestWriters:
@@ -161,10 +161,8 @@ class TestCache:
     def test_it_ends_with_what_expires(self, place):
         store_memory(*place, "k", 1)
         assert values(place, "k") == [1]
-        asked = (place[1], place[0], "k", 100)
-        answer = cache.find(asked)
-        assert answer
-        answer.expires_at = answer.moment - timedelta(seconds=1)
+        answer, now = cache.find((place[1], place[0], "k", 100))
+        answer.expires_at = now - timedelta(seconds=1)
         AgentMemoryEntry.objects.update(expires_at=F("updated_at") - timedelta(seconds=1))
         assert values(place, "k") == []
 
@@ -188,6 +186,17 @@ class TestCache:
         assert values(place, "large") == ["x" * 30_000]
         assert 0 < cache._answers.size <= 20_000
         assert cache.find((place[1], place[0], "large", 100)) is None
+
+    @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite prepares for itself")
+    def test_it_goes_on_where_the_statement_is_forgotten(self, place):
+        store_memory(*place, "k", 1)
+        values(place, "k")
+        for _ in range(2):
+            with connection.cursor() as cursor:
+                cursor.execute("DEALLOCATE ALL")
+            connection.connection._prepared.clear()
+            assert cached(place, "k") == [1]
+            assert values(place, "k") == [1]
 
     def test_an_agent_that_is_gone_is_gone(self, agents, place):
         store_memory(*place, "k", 1)
