@@ -15,6 +15,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections
 from django.utils.module_loading import import_string
 
+from workflows.net import ForbiddenAddress, check_url
+
 _OURS = "mgx"
 STARTING = [_OURS, Tags.security, Tags.database]
 
@@ -76,6 +78,35 @@ def check_queue_settings(**_: Any) -> list[CheckMessage]:
             id="mgx.E003",
         )
     ]
+
+
+@register(_OURS)
+def check_agents_outside(**_: Any) -> list[CheckMessage]:
+    """Where models are asked must be callable, and each secret must say where it may go."""
+    found: list[CheckMessage] = []
+    try:
+        if settings.LLM_BASE_URL:
+            check_url(settings.LLM_BASE_URL)
+    except ForbiddenAddress as error:
+        found.append(
+            Error(
+                f"LLM_BASE_URL cannot be called: {error}.",
+                hint="Correct it. A host inside has to be in MGX_ALLOWED_INTERNAL_HOSTS.",
+                id="mgx.E007",
+            )
+        )
+    for number, entry in enumerate(settings.MGX_AGENT_SECRETS, 1):
+        name, _, host = entry.partition("@")
+        if not name.isidentifier() or not host:
+            found.append(
+                Error(
+                    # Not its text, which may be the secret itself.
+                    f"Entry {number} of MGX_AGENT_SECRETS does not say where a secret may go.",
+                    hint="Write NAME@host or NAME@host:port; NAME is a variable that holds it.",
+                    id="mgx.E008",
+                )
+            )
+    return found
 
 
 @register(Tags.security)

@@ -46,6 +46,26 @@ def test_a_task_that_outlives_its_place_in_the_queue_is_an_error(settings) -> No
     assert ids(checks.check_queue_settings()) == {"mgx.E003"}
 
 
+@pytest.mark.parametrize(
+    ("url", "secrets", "expected"),
+    [
+        ("", [], set()),
+        ("https://api.example.com/v1", ["KEY@api.example.com", "OTHER@10.0.0.5:8200"], set()),
+        ("http://10.0.0.5:8200/v1", [], {"mgx.E007"}),
+        ("api.example.com", [], {"mgx.E007"}),
+        ("", ["sk-canary"], {"mgx.E008"}),
+        ("", ["@api.example.com", "KEY@"], {"mgx.E008"}),
+    ],
+)
+def test_agents_outside_can_be_called_with_what_is_meant_for_them(
+    settings, url, secrets, expected
+) -> None:
+    settings.LLM_BASE_URL, settings.MGX_AGENT_SECRETS = url, secrets
+    found = checks.check_agents_outside()
+    assert ids(found) == expected
+    assert "canary" not in repr(found)
+
+
 @pytest.mark.parametrize("key", ["short", "a" * 80])
 def test_a_weak_secret_key_is_an_error(settings, key) -> None:
     settings.SECRET_KEY = key
