@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 
+from agents.memory.limits import limits_of
 from workflows.core.canonical import dumps_canonical
 from workflows.invariants.asking import Check, Query, as_json
 
@@ -34,4 +35,40 @@ def memory_is_as_large_as_it_says(query: Query) -> Iterator[str]:
             yield f"I8: the entry {entry} ({key}) has {counted} bytes, not {size}"
 
 
-CHECKS: tuple[Check, ...] = (places_are_kept, memory_is_as_large_as_it_says)
+def memory_is_counted(query: Query) -> Iterator[str]:
+    """I8: what an agent's memory comes to is what its entries are, counted anew."""
+    for agent, entries, size, counted, summed in query(
+        "SELECT m.agent_instance_id, m.total_entries, m.total_size_bytes, count(e.id),"
+        " coalesce(sum(e.size_bytes), 0) FROM agents_agentmemory m"
+        " LEFT JOIN agents_agentmemoryentry e ON e.agent_instance_id = m.agent_instance_id"
+        " GROUP BY m.agent_instance_id, m.total_entries, m.total_size_bytes"
+        " HAVING m.total_entries <> count(e.id)"
+        " OR m.total_size_bytes <> coalesce(sum(e.size_bytes), 0)"
+    ):
+        yield (
+            f"I8: the memory of the agent {agent} has {counted} entries of {summed} bytes,"
+            f" not {entries} of {size}"
+        )
+
+
+def memory_is_within_its_limits(query: Query) -> Iterator[str]:
+    """I8: no agent remembers more than it may; limits made lower hold from its next write on."""
+    for agent, entries, size, config, own in query(
+        "SELECT m.agent_instance_id, m.total_entries, m.total_size_bytes, d.config, i.config"
+        " FROM agents_agentmemory m JOIN agents_agentinstance i ON i.id = m.agent_instance_id"
+        " JOIN agents_agentdefinition d ON d.id = i.definition_id"
+    ):
+        limits = limits_of(as_json(config), as_json(own))
+        if entries > limits.max_entries or size > limits.max_bytes:
+            yield (
+                f"I8: the memory of the agent {agent} has {entries} entries of {size} bytes,"
+                f" above its limits of {limits.max_entries} and {limits.max_bytes}"
+            )
+
+
+CHECKS: tuple[Check, ...] = (
+    places_are_kept,
+    memory_is_as_large_as_it_says,
+    memory_is_counted,
+    memory_is_within_its_limits,
+)

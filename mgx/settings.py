@@ -364,6 +364,9 @@ MGX_MEMORY_TTL_SECONDS: int = env.int("MGX_MEMORY_TTL_SECONDS", default=86_400)
 #: What one process keeps of it to answer from, in bytes.
 MGX_MEMORY_CACHE_BYTES: int = env.int("MGX_MEMORY_CACHE_BYTES", default=67_108_864)
 
+#: What else is deleted every night → function that does it and returns how many there were.
+SWEEPS = {"entries of agents' memory": "agents.memory.sweeping.sweep"}
+
 #: Days for which ended runs and events are kept where a workspace says nothing else; 0: for ever.
 MGX_RETENTION_DAYS: int = env.int("MGX_RETENTION_DAYS", default=0)
 

@@ -22,11 +22,12 @@ def run(batch: int = BATCH) -> Pruned:
     forget_old_drivers()
     pruned = prune(database_now(), batch)
     logger.info(
-        "Deleted %d runs, %d events, %d idempotency keys, %d calls of webhooks",
+        "Deleted %d runs, %d events, %d idempotency keys, %d calls of webhooks%s",
         pruned.executions,
         pruned.events,
         pruned.idempotency_keys,
         pruned.deliveries,
+        "".join(f", {count} {name}" for name, count in pruned.swept.items()),
     )
     return pruned
 

@@ -7,7 +7,7 @@ A workspace says how long in its settings (`retention_days`); where it does not,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -15,6 +15,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.utils.module_loading import import_string
 
 from workflows.core.states import TERMINAL_EXECUTION_STATUSES
 from workflows.models import (
@@ -44,6 +45,8 @@ class Pruned:
     events: int = 0
     idempotency_keys: int = 0
     deliveries: int = 0
+    #: What the other apps keep (``settings.SWEEPS``), by name.
+    swept: dict[str, int] = field(default_factory=dict)
 
 
 def prune(now: datetime, batch: int = BATCH) -> Pruned:
@@ -61,6 +64,7 @@ def prune(now: datetime, batch: int = BATCH) -> Pruned:
     pruned.idempotency_keys += sum(_prune_rows(keys, batch))
     calls = WebhookDelivery.objects.filter(created_at__lt=now - DELIVERIES_KEPT, due_at=None)
     pruned.deliveries += sum(_prune_rows(calls, batch))
+    pruned.swept = {name: import_string(path)() for name, path in settings.SWEEPS.items()}
     return pruned
 
 

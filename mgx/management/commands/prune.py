@@ -23,4 +23,5 @@ class Command(BaseCommand):
         self.stdout.write(
             f"Deleted {pruned.executions} runs, {pruned.events} events,"
             f" {pruned.idempotency_keys} idempotency keys."
+            + "".join(f" Besides, {count} {name}." for name, count in pruned.swept.items())
         )
