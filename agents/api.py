@@ -106,7 +106,7 @@ class Agents(ApiView):
 
     def get(self, request: Request) -> Response:
         """The agents of the caller's workspaces."""
-        return self.answer_page(_visible(request))
+        return self.answer_page(visible_agents(request))
 
 
 class OneAgent(ApiView):
@@ -115,10 +115,11 @@ class OneAgent(ApiView):
 
     def get(self, request: Request, id: Any) -> Response:
         """One agent."""
-        return Response(self.get_serializer(get_visible(_visible(request), pk=id)).data)
+        return Response(self.get_serializer(get_visible(visible_agents(request), pk=id)).data)
 
 
-def _visible(request: Request) -> Any:
+def visible_agents(request: Request) -> Any:
+    """Return the agents that the caller sees, with their load."""
     held = Q(reservations__released_at__isnull=True, reservations__expires_at__gt=Now())
     return (
         AgentInstance.objects.visible_to(caller(request))

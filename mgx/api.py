@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents import api as agents
+from agents import controller_api as controller
 from agents import memory_api as memory
 from approvals.api import decisions, files, notifications, questions, standing
 from approvals.api import views as approvals
@@ -130,6 +131,11 @@ urlpatterns: list[URLPattern] = [
     path("agent-definitions/<uuid:id>/", agents.OneAgentDefinition.as_view()),
     path("agents/", agents.Agents.as_view()),
     path("agents/<uuid:id>/", agents.OneAgent.as_view()),
+    path("agents/<uuid:id>/activate/", controller.Activation.as_view()),
+    path("agents/<uuid:id>/deactivate/", controller.Deactivation.as_view()),
+    path("agents/<uuid:id>/shutdown/", controller.Shutdown.as_view()),
+    path("agents/<uuid:id>/handoff/", controller.Handing.as_view()),
+    path("agents/<uuid:id>/metrics/", controller.AgentMetrics.as_view()),
     path("agents/<uuid:id>/memory/", memory.AgentMemories.as_view()),
     path("agents/<uuid:id>/memory/stats/", memory.AgentMemoryStats.as_view()),
     path("agents/<uuid:id>/memory/search/", memory.AgentMemorySearch.as_view()),

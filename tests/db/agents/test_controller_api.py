@@ -1,0 +1,123 @@
+"""Agents over REST: switched on and off, handing on, and how they did."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from agents.memory import store_memory
+from agents.models import AgentInstance, AgentReservation
+from agents.services import lifecycle
+from workflows.clock import database_now
+from workflows.models import Event
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def planner(agents: dict[str, Any]) -> AgentInstance:
+    return agents["planner"]
+
+
+def call(client: Any, agent: AgentInstance, verb: str, body: Any = None) -> Any:
+    return client.post(f"/api/v1/agents/{agent.id}/{verb}/", body or {}, format="json")
+
+
+@pytest.mark.parametrize(
+    ("verb", "again", "status", "is_enabled"),
+    [
+        ("deactivate", "already_inactive", "idle", False),
+        ("shutdown", "already_offline", "offline", True),
+    ],
+)
+def test_an_agent_is_switched_off_and_on(
+    api: Any, planner: AgentInstance, verb: str, again: str, status: str, is_enabled: bool
+) -> None:
+    client = api("editor")
+    assert call(client, planner, "activate").json()["code"] == "already_active"
+    answer = call(client, planner, verb)
+    assert answer.status_code == 200
+    assert (answer.json()["status"], answer.json()["is_enabled"]) == (status, is_enabled)
+    assert planner not in AgentInstance.objects.usable()
+    refused = call(client, planner, verb)
+    assert (refused.status_code, refused.json()["code"]) == (409, again)
+    answer = call(client, planner, "activate")
+    assert (answer.json()["status"], answer.json()["is_enabled"]) == ("idle", True)
+    assert planner in AgentInstance.objects.usable()
+    events = Event.objects.filter(event_type="agent_status_changed").order_by("seq")
+    assert [(event.actor, event.agent_id) for event in events] == [("user:editor", planner.id)] * 2
+
+
+def test_activating_forgets_what_an_agent_failed_at(api: Any, planner: AgentInstance) -> None:
+    AgentInstance.objects.update(
+        status="error", faults=9, last_error="x", probe_at=database_now() + timedelta(hours=1)
+    )
+    assert call(api("editor"), planner, "activate").json()["last_error"] == ""
+    planner.refresh_from_db()
+    assert (planner.status, planner.faults, planner.probe_at) == ("idle", 0, None)
+
+
+@pytest.mark.parametrize("verb", ["activate", "deactivate", "shutdown", "handoff"])
+def test_only_editors_of_the_workspace_may(
+    api: Any, make_api: Any, outsider: Any, agents: dict[str, Any], verb: str
+) -> None:
+    body = {"to_agent_id": str(agents["executor"].id)} if verb == "handoff" else {}
+    assert call(api("approver"), agents["planner"], verb, body).status_code == 403
+    assert call(make_api(outsider), agents["planner"], verb, body).status_code == 404
+
+
+def test_every_status_has_its_moves_and_all_can_come_back() -> None:
+    assert set(lifecycle.STATUS_MOVES) == set(lifecycle.AgentStatus)
+    for status, moves in lifecycle.STATUS_MOVES.items():
+        assert status not in moves
+        assert "idle" in moves or status == "idle"
+
+
+def test_an_agent_hands_on(api: Any, agents: dict[str, Any]) -> None:
+    planner, executor = agents["planner"], agents["executor"]
+    store_memory(planner.id, planner.workspace_id, "plan", 1)
+    body = {"to_agent_id": str(executor.id), "context": {"goal": 2}, "context_keys": ["plan"]}
+    answer = call(api("editor"), planner, "handoff", body)
+    assert answer.status_code == 201
+    assert answer.json()["hops"] == 1
+    assert answer.json()["context_keys"] == ["plan"]
+    again = call(api("editor"), planner, "handoff", body)
+    assert (again.status_code, again.json()["code"]) == (409, "already_handed_on")
+    assert Event.objects.get(event_type="agent_activity").actor == "user:editor"
+
+
+def test_a_handoff_to_itself_to_nobody_or_to_a_disabled_agent_is_refused(
+    api: Any, agents: dict[str, Any]
+) -> None:
+    planner, executor = agents["planner"], agents["executor"]
+    for target, code in ((planner.id, 400), (uuid4(), 404), ("x", 400), (None, 400)):
+        answer = call(api("editor"), planner, "handoff", {"to_agent_id": target})
+        assert answer.status_code == code
+    call(api("editor"), executor, "deactivate")
+    answer = call(api("editor"), planner, "handoff", {"to_agent_id": executor.id})
+    assert (answer.status_code, answer.json()["code"]) == (400, "agent_disabled")
+
+
+def test_the_metrics_say_how_an_agent_did(api: Any, planner: AgentInstance) -> None:
+    path = f"/api/v1/agents/{planner.id}/metrics/"
+    empty = api("viewer").get(path).json()
+    assert (empty["finished"], empty["success_rate"], empty["p95_seconds"]) == (0, None, None)
+    now = database_now()
+    for seconds, outcome in ((1, "completed"), (2, "completed"), (3, "failed"), (4, "moved")):
+        AgentReservation.objects.create(
+            workspace_id=planner.workspace_id,
+            agent_instance=planner,
+            step_execution_id=uuid4(),
+            attempt=1,
+            outcome=outcome,
+            reserved_at=now - timedelta(seconds=60),
+            released_at=now - timedelta(seconds=60 - seconds),
+            expires_at=now,
+        )
+    figures = api("viewer").get(path).json()
+    assert (figures["finished"], figures["failed"], figures["success_rate"]) == (4, 2, 0.5)
+    assert figures["median_seconds"] == pytest.approx(2, abs=0.01)
+    assert figures["p95_seconds"] == pytest.approx(4, abs=0.01)
+    assert figures["load"] == 0
+    assert api("viewer").get(path, {"period": "year"}).status_code == 400
