@@ -13,8 +13,9 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 
-from agents.memory import retrieve_memory, store_memory, thread_context_between_steps
+from agents.memory import store_memory
 from agents.models import AgentDefinition, AgentInstance, AgentType
+from agents.services.handoff import handoff_context
 from mgx.checks import is_loopback
 from workflows.models import Membership, Role, User, Workflow, WorkflowExecution, Workspace
 from workflows.services.access import SCOPES, create_workspace, find_token, issue_token
@@ -146,6 +147,7 @@ def _make_credentials(user: User, known: dict[str, str]) -> dict[str, str]:
 
 
 def _make_agents(workspace: Workspace) -> None:
+    are_first = not workspace.agents.exists()
     for part, name, does in (
         ("planner", "Planner", "Writes a deployment plan."),
         ("executor", "Executor", "Carries out a plan."),
@@ -166,17 +168,15 @@ def _make_agents(workspace: Workspace) -> None:
                 slug=slug,
                 defaults={"definition": definition, "name": called, "max_concurrency": 10},
             )
-    _make_memory(workspace)
+    if are_first:
+        _make_memory(workspace)
 
 
 def _make_memory(workspace: Workspace) -> None:
-    """Let the planner remember something, and the executor have a copy of it."""
+    """Let the planner remember something, and hand it on to the executor."""
     agents = dict(workspace.agents.values_list("slug", "pk"))
-    planner, executor = agents["planner"], agents["executor"]
-    if not retrieve_memory(planner, workspace.pk, _REMEMBERED):
-        store_memory(planner, workspace.pk, _REMEMBERED, _CONVENTIONS)
-    if not retrieve_memory(executor, workspace.pk, _REMEMBERED):
-        thread_context_between_steps(planner, executor, workspace.pk, None, [_REMEMBERED])
+    store_memory(agents["planner"], workspace.pk, _REMEMBERED, _CONVENTIONS)
+    handoff_context(agents["planner"], agents["executor"], context_keys=[_REMEMBERED])
 
 
 def _make_workflow(workspace: Workspace) -> Workflow:

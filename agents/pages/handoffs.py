@@ -34,8 +34,9 @@ class HandoffLine:
     @property
     def keys(self) -> str:
         """The names of what was handed over."""
-        keys = self.handoff.context_keys
-        return ", ".join(map(str, keys)) if isinstance(keys, Sequence) else ""
+        copied = self.handoff.context_keys
+        keys = [*self.handoff.context, *(copied if isinstance(copied, list) else ())]
+        return ", ".join(map(str, keys))
 
 
 def latest_handoffs(agent: AgentInstance) -> list[HandoffLine]:
@@ -43,7 +44,7 @@ def latest_handoffs(agent: AgentInstance) -> list[HandoffLine]:
     found = AgentHandoff.objects.filter(
         Q(from_agent=agent) | Q(to_agent=agent), workspace_id=agent.workspace_id
     )
-    found = found.select_related("from_agent", "to_agent").defer("context", "handoff_metadata")
+    found = found.select_related("from_agent", "to_agent").defer("handoff_metadata")
     rows = list(found.order_by("-created_at", "-pk")[:HANDOFFS_SHOWN])
     parents = _earlier(rows)
     steps: Any = WorkflowStepExecution.objects.filter(execution__workspace_id=agent.workspace_id)

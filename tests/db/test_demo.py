@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth import authenticate
 from django.core.management import CommandError, call_command
 
-from agents.models import AgentInstance, AgentMemoryEntry
+from agents.models import AgentHandoff, AgentInstance, AgentMemoryEntry
 from mgx.demo import EXAMPLE, make_demo
 from workflows.models import Membership, User, WorkflowExecution
 from workflows.services.access import find_token, revoke_token
@@ -122,3 +122,4 @@ def test_its_agents_have_others_beside_them_and_something_to_remember(path: Path
     copied, original = AgentMemoryEntry.objects.order_by("agent_instance__name")
     assert copied.agent_instance.slug == "executor"
     assert copied.threaded_from == original.agent_instance_id
+    assert AgentHandoff.objects.get().to_agent == copied.agent_instance

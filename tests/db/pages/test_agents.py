@@ -327,6 +327,7 @@ class TestAgent:
             workspace=workspace,
             from_agent=agents["executor"],
             to_agent=agents["planner"],
+            context={"goal": "Deploy it"},
             context_keys=["facts", "plan"],
             parent=first,
             hops=2,
@@ -344,7 +345,7 @@ class TestAgent:
         assert "Given to Third" in words
         assert "Before that: Third → Executor → Planner" in words
         assert "Taken from Executor" in words
-        assert "Keys: facts, plan" in words
+        assert "Keys: goal, facts, plan" in words
 
     def test_it_turns_to_the_agents_workspace(self, client_for, users, agents, make_workspace):
         second = make_workspace("beta")
