@@ -9,15 +9,19 @@ from rest_framework.response import Response
 
 from agents.memory import NewEntry, get_memory_stats, retrieve_memory, search_memory
 from agents.memory.entries import MAX_KEY
+from agents.memory.erasing import LOOKED_IN
 from agents.models import AgentInstance
 from agents.services.memory_clearing import clear_memory_as
-from agents.services.memory_storing import store_memory_as, thread_memory_as
+from agents.services.memory_storing import erase_memory_as, store_memory_as, thread_memory_as
 from workflows.api.base import ApiView, caller, get_visible
 from workflows.api.fields import ObjectField, StrictSerializer, TextField, WholeField, read_input
 from workflows.api.idempotency import idempotent
 from workflows.api.pagination import LIMIT, MAX_LIMIT, read_limit
 
 _KEY = OpenApiParameter("key", str, description="Only the entry of this key")
+_THREADED = OpenApiParameter(
+    "threaded", bool, description="With a key: also what other agents were handed of it"
+)
 _LIMIT = OpenApiParameter(
     "limit",
     {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": LIMIT},
@@ -60,9 +64,12 @@ class MemoryStatsSerializer(serializers.Serializer[Any]):
 
 
 class ClearedSerializer(serializers.Serializer[Any]):
-    """How many entries were deleted."""
+    """How many entries were deleted, of which agents, and where it was looked."""
 
     deleted = serializers.IntegerField()
+    agents = serializers.ListField(child=serializers.UUIDField())
+    handoffs = serializers.IntegerField()
+    looked_in = serializers.ListField(child=serializers.CharField())
 
 
 class NewMemoryRequest(StrictSerializer):
@@ -113,12 +120,19 @@ class AgentMemories(_MemoryView):
         entry = store_memory_as(caller(request), agent, new)
         return Response(MemoryEntrySerializer(entry).data, status=status.HTTP_201_CREATED)
 
-    @extend_schema(parameters=[_KEY], responses={200: ClearedSerializer})
+    @extend_schema(parameters=[_KEY, _THREADED], responses={200: ClearedSerializer})
     def delete(self, request: Request, id: Any) -> Response:
         """Delete the entry of a key; without one, everything that an agent remembers."""
         agent = self.agent(request, id)
-        deleted = clear_memory_as(caller(request), agent, request.query_params.get("key"))
-        return Response(ClearedSerializer({"deleted": deleted}).data)
+        key = request.query_params.get("key")
+        if key is not None and request.query_params.get("threaded") == "true":
+            erased = erase_memory_as(caller(request), agent, key)
+            found = (erased.entries, erased.agents, erased.handoffs, erased.looked_in)
+        else:
+            deleted = clear_memory_as(caller(request), agent, key)
+            found = (deleted, [agent.pk] if deleted else [], 0, LOOKED_IN[:1])
+        names = ("deleted", "agents", "handoffs", "looked_in")
+        return Response(ClearedSerializer(dict(zip(names, found, strict=True))).data)
 
 
 class AgentMemoryStats(_MemoryView):

@@ -6,6 +6,7 @@ To store and to read: ``writing.py`` and ``reading.py``; what is evicted: ``spac
 from asgiref.sync import sync_to_async
 
 from agents.memory.entries import Entry, NewEntry
+from agents.memory.erasing import Erased, erase_memory
 from agents.memory.reading import (
     MemoryStats,
     get_memory_stats,
@@ -24,14 +25,17 @@ astore_memories = sync_to_async(store_memories)
 aretrieve_memory = sync_to_async(retrieve_memory)
 asearch_memory = sync_to_async(search_memory)
 aget_memory_stats = sync_to_async(get_memory_stats)
+aerase_memory = sync_to_async(erase_memory)
 aclear_memory = sync_to_async(clear_memory)
 athread_context_between_steps = sync_to_async(thread_context_between_steps)
 
 __all__ = [
     "Entry",
+    "Erased",
     "MemoryStats",
     "NewEntry",
     "aclear_memory",
+    "aerase_memory",
     "aget_memory_stats",
     "aretrieve_memory",
     "asearch_memory",
@@ -39,6 +43,7 @@ __all__ = [
     "astore_memory",
     "athread_context_between_steps",
     "clear_memory",
+    "erase_memory",
     "get_memory_stats",
     "retrieve_memory",
     "search_memory",

@@ -117,6 +117,14 @@ def too_short_or_long(ttl_seconds: Any, longest: int) -> InvalidInput:
     return _refusal("invalid_ttl", f"1 to {longest} seconds, not {ttl_seconds!r:.40}", "/ttl")
 
 
+def way_of(metadata: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the agents that an entry came through, the first one first."""
+    way = metadata.get("threaded_through")
+    if isinstance(way, list):
+        return way
+    return [metadata["threaded_from"]] if "threaded_from" in metadata else []
+
+
 def words_of(*values: Any) -> list[str]:
     """Return the different words in texts, keys and numbers, each in lower case, in order."""
     found: dict[str, None] = {}

@@ -14,6 +14,7 @@ from agents.memory.entries import (
     check_key,
     no_agent,
     too_short_or_long,
+    way_of,
     words_of,
 )
 from agents.memory.limits import Limits
@@ -114,7 +115,9 @@ def thread_context_between_steps(
         raise InvalidInput("An agent hands nothing to itself.", [problem], code="same_agent")
     _check_project((source, target), workspace, project_id)
     with one_transaction():
-        space = Space.lock(target, workspace, keys)
+        # Both, in the order of all: what is copied is not being erased meanwhile.
+        locked = {each: Space.lock(each, workspace, keys) for each in sorted((source, target))}
+        space = locked[target]
         rows = select(
             f"SELECT {COLUMNS} FROM agents_agentmemoryentry WHERE workspace_id = %s"
             " AND agent_instance_id = %s AND memory_key = ANY(%s) AND expires_at > %s"
@@ -174,12 +177,14 @@ def _made(new: NewEntry, space: Space, now: datetime) -> tuple[Entry, str]:
 def _copy(original: Entry, source: UUID, space: Space, now: datetime) -> tuple[Entry, str]:
     """Return the copy of an entry for another agent, not written yet, and its data."""
     data = as_json(original.memory_data, "/memory_data", space.limits.max_bytes)
-    way = original.metadata.get("threaded_through", []) if original.threaded_from else []
     metadata = {
         **original.metadata,
         "threaded_from": str(source),
         "threaded_at": now.isoformat(),
-        "threaded_through": [*(each for each in way if each != str(source)), str(source)],
+        "threaded_through": [
+            *(each for each in way_of(original.metadata) if each != str(source)),
+            str(source),
+        ],
     }
     longest = now + timedelta(seconds=space.limits.ttl_seconds)
     identifier, created_at = _known(space, original.memory_key, now)

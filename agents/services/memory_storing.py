@@ -1,11 +1,18 @@
-"""What people have agents remember. What is told of it names keys, and no values."""
+"""What people have agents remember, and erase. What is told of it names keys, and no values."""
 
 from collections.abc import Sequence
 from uuid import UUID
 
 from django.db import transaction
 
-from agents.memory import Entry, NewEntry, store_memories, thread_context_between_steps
+from agents.memory import (
+    Entry,
+    Erased,
+    NewEntry,
+    erase_memory,
+    store_memories,
+    thread_context_between_steps,
+)
 from agents.models import AgentInstance
 from workflows.clock import database_now
 from workflows.events import EventDraft, EventType, append_events
@@ -49,6 +56,21 @@ def thread_memory_as(
             said = f"{user.username} copied {len(copies)} entries of {agent.name} to {target.name}"
             _tell(user, target, {"stored": copied, "threaded_from": str(agent.pk)}, said)
     return copies
+
+
+def erase_memory_as(user: User, agent: AgentInstance, key: str) -> Erased:
+    """Delete the entry of a key, and all that other agents were handed of it.
+
+    Raises:
+        NotVisible, NotPermitted: the user is no editor of the agent's workspace.
+        InvalidInput: no entry can have this key.
+    """
+    with transaction.atomic():
+        require_role(user, agent.workspace_id, Role.EDITOR)
+        erased = erase_memory(agent.pk, agent.workspace_id, key)
+        said = f"{user.username} erased {key} from the memory of {agent.name} and from all copies"
+        _tell(user, agent, {"erased": [key], "entries": erased.entries}, said)
+    return erased
 
 
 def _tell(user: User, agent: AgentInstance, data: dict[str, object], message: str) -> None:

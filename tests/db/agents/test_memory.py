@@ -172,13 +172,13 @@ class TestReading:
         )
         assert [entry.memory_key for entry in copied] == ["new"]
 
-    def test_it_can_be_awaited(self, planner):
-        place = planner.pk, planner.workspace_id
-        assert asyncio.iscoroutinefunction(memory.aretrieve_memory)
-        assert {name for name in memory.__all__ if name.startswith("a")} == {
-            f"a{name}" for name in memory.__all__ if name[0].islower() and name[0] != "a"
+    def test_each_can_be_awaited(self):
+        plain = {name for name in memory.__all__ if hasattr(memory, f"a{name}")}
+        assert plain >= {
+            *("store_memory", "store_memories", "retrieve_memory", "search_memory"),
+            *("clear_memory", "erase_memory", "get_memory_stats", "thread_context_between_steps"),
         }
-        assert place
+        assert all(asyncio.iscoroutinefunction(getattr(memory, f"a{name}")) for name in plain)
 
 
 class TestLimits:

@@ -93,9 +93,10 @@ def test_a_limit_that_is_none_is_400(api, url, query):
 
 def test_a_key_or_all_can_be_cleared(api, url, stored):
     client = api("editor")
-    assert client.delete(f"{url}?key=a.b").json() == {"deleted": 1}
-    assert client.delete(f"{url}?key=a.b").json() == {"deleted": 0}
-    assert client.delete(url).json() == {"deleted": 2}
+    first = client.delete(f"{url}?key=a.b").json()
+    assert (first["deleted"], first["looked_in"]) == (1, ["memory"])
+    assert client.delete(f"{url}?key=a.b").json()["deleted"] == 0
+    assert client.delete(url).json()["deleted"] == 2
     assert client.get(url).json()["results"] == []
 
 
@@ -115,6 +116,16 @@ def test_entries_are_copied_to_another_agent(
     refused = post(client, f"{url}thread/", to_agent_id=foreign, context_keys=["c"])
     assert refused.status_code == 404
     assert AgentMemoryEntry.objects.count() == 4
+
+
+def test_a_key_can_be_erased_with_its_copies(api, agents, url, stored):
+    client, ids = api("editor"), {str(agent.pk) for agent in agents.values()}
+    post(client, f"{url}thread/", to_agent_id=str(agents["executor"].pk), context_keys=["c"])
+    answer = client.delete(f"{url}?key=c&threaded=true").json()
+    assert (answer["deleted"], set(answer["agents"])) == (2, ids)
+    assert answer["looked_in"] == ["memory", "threaded copies", "handoffs"]
+    assert not AgentMemoryEntry.objects.filter(memory_key="c").exists()
+    assert api("viewer").delete(f"{url}?key=c&threaded=true").status_code == 403
 
 
 def test_what_is_told_names_keys_and_no_values(api, agents, url, stored):

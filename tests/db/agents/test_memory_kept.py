@@ -1,15 +1,27 @@
 """What is deleted of agents' memory at night, what verify says of it, and what erasing finds."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from django.core.management import call_command
 from django.db import connection
 from django.db.models import F
 
-from agents.memory import retrieve_memory, store_memory
+from agents.memory import (
+    erase_memory,
+    retrieve_memory,
+    store_memory,
+    thread_context_between_steps,
+)
 from agents.memory.sweeping import sweep
-from agents.models import AgentInstance, AgentMemory, AgentMemoryEntry, AgentMemoryText
+from agents.models import (
+    AgentHandoff,
+    AgentInstance,
+    AgentMemory,
+    AgentMemoryEntry,
+    AgentMemoryText,
+)
 from mgx.verify import find_violations
 
 pytestmark = pytest.mark.django_db
@@ -67,3 +79,41 @@ def test_counters_that_are_wrong_are_told(places):
     AgentMemory.objects.filter(pk=places[0][0]).update(total_size_bytes=F("total_size_bytes") + 1)
     [said] = violations()
     assert "has 3 entries of 9 bytes, not 3 of 10" in said
+
+
+def test_erasing_follows_copies_of_copies_and_handoffs(places):
+    first, second = places
+    original = AgentInstance.objects.get(pk=first[0])
+    third = AgentInstance.objects.create(
+        workspace=original.workspace, definition=original.definition, name="T", slug="third"
+    )
+    ids = first[0], second[0], third.pk
+    for one, other in pairwise(ids):
+        thread_context_between_steps(one, other, first[1], None, ["a"])
+    handoff = AgentHandoff.objects.create(
+        workspace_id=first[1],
+        from_agent_id=first[0],
+        to_agent_id=second[0],
+        context={"a": 1, "b": 2},
+        created_at=third.created_at,
+    )
+    erased = erase_memory(*first, "a")
+    assert (erased.entries, sorted(erased.agents), erased.handoffs) == (3, sorted(ids), 1)
+    assert not AgentMemoryEntry.objects.filter(memory_key="a").exists()
+    assert not AgentMemoryText.objects.filter(words__regex=r"\ba\b").exists()
+    handoff.refresh_from_db()
+    assert handoff.context == {"b": 2}
+    assert violations() == []
+
+
+def test_erasing_leaves_what_others_stored_themselves(places):
+    first, second = places
+    erased = erase_memory(*first, "a")
+    assert (erased.entries, erased.agents) == (1, [first[0]])
+    assert retrieve_memory(*second, "a")
+
+
+def test_erasing_finds_what_was_handed_on_beside_the_memory(places):
+    first, second = places
+    store_memory(*second, "a", "handed", metadata={"threaded_from": str(first[0])})
+    assert erase_memory(*first, "a").entries == 2
