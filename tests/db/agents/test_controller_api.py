@@ -7,10 +7,10 @@ from uuid import uuid4
 import pytest
 
 from agents.memory import store_memory
-from agents.models import AgentInstance, AgentReservation
+from agents.models import AgentDefinition, AgentInstance, AgentReservation
 from agents.services import lifecycle
 from workflows.clock import database_now
-from workflows.models import Event
+from workflows.models import Event, Project
 
 pytestmark = pytest.mark.django_db
 
@@ -121,3 +121,72 @@ def test_the_metrics_say_how_an_agent_did(api: Any, planner: AgentInstance) -> N
     assert figures["p95_seconds"] == pytest.approx(4, abs=0.01)
     assert figures["load"] == 0
     assert api("viewer").get(path, {"period": "year"}).status_code == 400
+
+
+# --- making and changing ------------------------------------------------------------------
+
+AGENTS, DEFINITIONS = "/api/v1/agents/", "/api/v1/agent-definitions/"
+SCHEMA = {
+    "type": "object",
+    "properties": {"part": {"enum": ["planner", "executor"]}},
+    "additionalProperties": False,
+}
+
+
+def test_a_workspace_gets_an_agent_whose_config_is_what_its_definition_asks_for(
+    api: Any, agents: dict[str, Any]
+) -> None:
+    AgentDefinition.objects.update(config_schema=SCHEMA)
+    body = {"definition": "planner_agent_id", "name": "Second", "config": {"part": "planner"}}
+    made = api("editor").post(AGENTS, body, format="json")
+    assert made.status_code == 201
+    assert (made.json()["slug"], made.json()["status"]) == ("second", "idle")
+    assert api("editor").get(made["Location"]).json() == made.json()
+    again = api("editor").post(AGENTS, body, format="json")
+    assert (again.status_code, again.json()["code"]) == (409, "slug_taken")
+    assert api("approver").post(AGENTS, body, format="json").status_code == 403
+    for wrong in ({"part": "cook"}, {"other": 1}):
+        refused = api("editor").post(AGENTS, {**body, "config": wrong}, format="json")
+        assert refused.status_code == 400
+        assert refused.json()["errors"][0]["pointer"].startswith("/config")
+        assert "cook" not in refused.content.decode()
+    refused = api("editor").post(AGENTS, {**body, "definition": "nobody"}, format="json")
+    assert refused.status_code == 404
+
+
+def test_an_agent_is_changed_by_what_is_given(
+    api: Any, make_api: Any, outsider: Any, planner: AgentInstance, other_workspace: Any
+) -> None:
+    path = f"{AGENTS}{planner.id}/"
+    changed = api("editor").patch(path, {"max_concurrency": 7}, format="json")
+    assert (changed.status_code, changed.json()["max_concurrency"]) == (200, 7)
+    assert changed.json()["name"] == planner.name
+    theirs = Project.objects.create(workspace=other_workspace, name="P", slug="p")
+    for body, code in (
+        ({"max_concurrency": 0}, 400),
+        ({"max_concurrency": "7"}, 400),
+        ({"status": "idle"}, 400),
+        ({"workspace_id": str(other_workspace.id)}, 400),
+        ({"project_id": str(theirs.id)}, 404),
+    ):
+        assert api("editor").patch(path, body, format="json").status_code == code
+    assert api("viewer").patch(path, {"name": "X"}, format="json").status_code == 403
+    assert make_api(outsider).patch(path, {"name": "X"}, format="json").status_code == 404
+    event = Event.objects.get(event_type="agent_activity")
+    assert event.data == {"activity": "changed", "agent": "planner", "fields": ["max_concurrency"]}
+
+
+def test_only_superusers_change_what_all_workspaces_share(api: Any, users: Any) -> None:
+    body = {"name": "Scout", "agent_type": "demo", "config_schema": SCHEMA}
+    assert api("admin").post(DEFINITIONS, body, format="json").status_code == 403
+    users["admin"].is_superuser = True
+    users["admin"].save()
+    made = api("admin").post(DEFINITIONS, body, format="json")
+    assert (made.status_code, made.json()["slug"]) == (201, "scout")
+    changed = api("admin").patch(made["Location"], {"is_enabled": False}, format="json")
+    assert changed.json()["is_enabled"] is False
+    again = api("admin").post(DEFINITIONS, body, format="json")
+    assert (again.status_code, again.json()["code"]) == (409, "slug_taken")
+    wrong = {**body, "slug": "x", "config_schema": {"type": "nonsense"}}
+    assert api("admin").post(DEFINITIONS, wrong, format="json").status_code == 400
+    assert api("editor").patch(made["Location"], {"name": "X"}, format="json").status_code == 403

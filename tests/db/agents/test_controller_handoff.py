@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import connections
 
 from agents.memory import retrieve_memory, store_memory
 from agents.models import AgentDefinition, AgentHandoff, AgentInstance, AgentMemoryEntry
@@ -58,6 +60,7 @@ def test_the_other_one_has_what_was_named_and_said(crew: list[AgentInstance]) ->
 async def test_it_can_be_awaited(crew: list[AgentInstance]) -> None:
     handoff = await ahandoff_context(crew[0].id, crew[1].id, {"goal": 1})
     assert handoff.to_agent_id == crew[1].id
+    await sync_to_async(connections.close_all)()  # that of its thread
 
 
 # --- refusals -----------------------------------------------------------------------------

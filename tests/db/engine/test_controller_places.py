@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from agents.memory import retrieve_memory, store_memory
 from agents.models import AgentHandoff, AgentInstance, AgentReservation, AgentWait
+from agents.services import line
 from agents.services.assignment import Assigned, reserve
 from agents.services.settling import release
 from tests.db.engine.by_hand import DriverByHand
@@ -105,26 +106,23 @@ def test_another_workspace_has_a_limit_of_its_own(scene: Scene, other_workspace:
 
 
 @IN_USE
-def test_forty_claimants_never_exceed_a_limit_of_five(scene: Scene) -> None:
+def test_forty_claimants_are_let_in_five_at_a_time_in_their_order(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "STILL_WAITS", timedelta(minutes=1))
     limit(scene, 5)
     for number in range(10):
         scene.agent(f"w{number}", places=10)
-    seen = []
-
-    def act(number: int) -> int:
-        mine, got = claimant(scene, wants=f"w{number % 10}"), 0
-        for _ in range(5):
-            if isinstance(claim(mine)[0], Assigned):
-                seen.append(live())
-                got += 1
-                give_back(mine)
-                mine = claimant(scene, wants=f"w{number % 10}")
-        return got
-
-    taken = at_once(40, act)
-    assert max(seen) <= 5
-    assert sum(taken) >= 5
-    assert live() == 0
+    waiting = [claimant(scene, wants=f"w{number % 10}") for number in range(40)]
+    while waiting:
+        asking = waiting
+        answers = at_once(len(asking), lambda number: claim(asking[number])[0])  # noqa: B023
+        inside = [
+            c for c, answer in zip(asking, answers, strict=True) if isinstance(answer, Assigned)
+        ]
+        assert len(inside) == live() == 5
+        give_back(*inside)
+        waiting = [context for context in asking if context not in inside]
 
 
 @IN_USE
