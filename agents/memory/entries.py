@@ -130,7 +130,7 @@ def words_of(*values: Any) -> list[str]:
     found: dict[str, None] = {}
     characters = 0
     for text in _texts(values):
-        for word in _WORD.findall(text.casefold()):
+        for word in dict.fromkeys(_WORD.findall(text.casefold())):
             short = word[:_WORD_CHARACTERS]
             if short not in found:
                 found[short] = None
