@@ -144,10 +144,12 @@ class Candidates:
             step.agent_definition_id, step.config.required_capabilities,
         )  # fmt: skip
         if key not in self._eligible:
-            refused = {a.id: why for a in self._agents if (why := _refusal(a, step, context))}
+            # A turn holds steps of several workspaces, none of which learns of the others' agents.
+            own = [agent for agent in self._agents if agent.workspace_id == context.workspace_id]
+            refused = {a.id: why for a in own if (why := _refusal(a, step, context))}
             self._eligible[key] = (
-                [agent for agent in self._agents if agent.id not in refused],
-                {agent.slug: refused[agent.id] for agent in self._agents if agent.id in refused},
+                [agent for agent in own if agent.id not in refused],
+                {agent.slug: refused[agent.id] for agent in own if agent.id in refused},
             )
         return self._eligible[key]
 
@@ -255,8 +257,6 @@ def _tried(contexts: Sequence[StepContext]) -> dict[UUID, list[AgentReservation]
 
 def _refusal(agent: AgentInstance, step: AgentStep, context: StepContext) -> str:
     """Return why the agent cannot take the step at all; "" if it can."""
-    if agent.workspace_id != context.workspace_id:
-        return "it belongs to another workspace"
     definition = agent.definition
     names = {str(agent.id), agent.slug} if step.agent_instance_id else _names(definition)
     if _wanted(context) not in names:

@@ -195,6 +195,20 @@ def test_an_assignment_says_why(scene: Scene, hand: DriverByHand) -> None:
     assert reservation.step_execution_id == steps_of(execution)["s"].id
 
 
+def test_steps_of_two_workspaces_in_one_turn_learn_nothing_of_each_others_agents(
+    scene: Scene, hand: DriverByHand, other_workspace: Any, make_member: Any
+) -> None:
+    members = {role: make_member(f"their-{role}", other_workspace, role)
+               for role in ("editor", "operator")}  # fmt: skip
+    theirs = Scene(other_workspace, members)
+    scene.agent("ours", definition="worker")
+    theirs.agent("theirs", definition="worker")
+    runs = [scene.run(agent("s")), theirs.run(agent("s"))]
+    hand.work()
+    assert [steps_of(run)["s"].status for run in runs] == ["completed"] * 2
+    assert [r.reason["refused"] for r in AgentReservation.objects.all()] == [{}, {}]
+
+
 # --- places -------------------------------------------------------------------------------
 
 
