@@ -203,9 +203,9 @@ def test_steps_of_two_workspaces_in_one_turn_learn_nothing_of_each_others_agents
     theirs = Scene(other_workspace, members)
     scene.agent("ours", definition="worker")
     theirs.agent("theirs", definition="worker")
-    runs = [scene.run(agent("s")), theirs.run(agent("s"))]
+    runs = {"mine": scene.run(agent("mine")), "other": theirs.run(agent("other"))}
     hand.work()
-    assert [steps_of(run)["s"].status for run in runs] == ["completed"] * 2
+    assert {steps_of(run)[name].status for name, run in runs.items()} == {"completed"}
     assert [r.reason["refused"] for r in AgentReservation.objects.all()] == [{}, {}]
 
 
