@@ -96,7 +96,7 @@ def check_agents_outside(**_: Any) -> list[CheckMessage]:
             )
         )
     for number, entry in enumerate(settings.MGX_AGENT_SECRETS, 1):
-        name, _, host = entry.partition("@")
+        name, _at, host = entry.partition("@")
         if not name.isidentifier() or not host:
             found.append(
                 Error(
