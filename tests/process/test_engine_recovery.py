@@ -68,7 +68,7 @@ def test_after_a_cancellation_nothing_starts(
     cluster.wait_for_the_end(60)
     told = (cluster.installation.directory / "cancelled").read_text().split()
     cancelled = dict(zip(told[::2], map(float, told[1::2]), strict=True))
-    assert cluster.statuses().get("cancelled", 0) == len(cancelled) > 10
+    assert cluster.statuses().get("cancelled", 0) == len(cancelled) > 5
     time.sleep(1)  # for what would start although it must not
     late = cluster.installation.query(
         "SELECT s.name FROM workflows_workflowstepexecution s"

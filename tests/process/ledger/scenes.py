@@ -124,7 +124,7 @@ def cancel_everything(seed: int) -> None:
     draw.shuffle(ids)
     with open(settings.MGX_VAR / "cancelled", "w") as told:
         for execution_id in ids:
-            time.sleep(draw.uniform(0, 0.2))
+            time.sleep(draw.uniform(0, 0.08))
             with contextlib.suppress(Conflict):
                 cancel_execution(execution_id, user=operator)
                 told.write(f"{execution_id.hex} {time.time()}\n")
