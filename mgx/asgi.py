@@ -9,6 +9,7 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mgx.settings")
 http = get_asgi_application()
 
+from mgx.loaded import load_and_keep  # noqa: E402
 from mgx.middleware import Application, BodyLimit, LongPoll, RequestThreads  # noqa: E402
 from workflows.live.routing import websocket_urlpatterns  # noqa: E402  (needs the apps)
 
@@ -18,3 +19,4 @@ application = ProtocolTypeRouter(
         "websocket": URLRouter(websocket_urlpatterns),
     }
 )
+load_and_keep()

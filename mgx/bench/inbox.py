@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from mgx.bench.crowd import gather
 from mgx.bench.scene import Figures, Scene, spread
+from mgx.loaded import load_and_keep
 from workflows.models import User
 from workflows.services.access import issue_token
 
@@ -34,6 +35,7 @@ def inbox(scene: Scene, *, workers: int, size: int | None) -> Figures:
     count = size or 100_000
     crowd = gather(scene, count, min(_MINE, count))
     client = _client(crowd.reader)
+    load_and_keep()
     figures: Figures = {"waiting": count, "mine": crowd.mine}
     for name, address in _ADDRESSES.items():
         times = [_ask(client, address) for _ in range(_ROUNDS + 5)][5:]
