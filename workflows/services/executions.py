@@ -209,8 +209,10 @@ def cancel_execution(
     if user is not None:
         require_role(user, execution.workspace_id, Role.OPERATOR)
     with transaction.atomic():
-        now = database_now()
         live = WorkflowExecution.objects.filter(id=execution_id, status__in=LIVE_EXECUTION_STATUSES)
+        # Before the time is read: what a turn begins that was first here, began before the end.
+        live.select_for_update().first()
+        now = database_now()
         ended = live.update(
             status=ExecutionStatus.CANCELLED,
             completed_at=now,
