@@ -11,8 +11,12 @@ from agents.memory import NewEntry, get_memory_stats, retrieve_memory, search_me
 from agents.memory.entries import MAX_KEY
 from agents.memory.erasing import LOOKED_IN
 from agents.models import AgentInstance
-from agents.services.memory_clearing import clear_memory_as
-from agents.services.memory_storing import erase_memory_as, store_memory_as, thread_memory_as
+from agents.services.memory_storing import (
+    clear_memory_as,
+    erase_memory_as,
+    store_memory_as,
+    thread_memory_as,
+)
 from workflows.api.base import ApiView, caller, get_visible
 from workflows.api.fields import ObjectField, StrictSerializer, TextField, WholeField, read_input
 from workflows.api.idempotency import idempotent

@@ -1,4 +1,4 @@
-"""What people have agents remember, and erase. What is told of it names keys, and no values."""
+"""What people have agents remember, clear and erase. What is told of it names keys, not values."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -9,6 +9,7 @@ from agents.memory import (
     Entry,
     Erased,
     NewEntry,
+    clear_memory,
     erase_memory,
     store_memories,
     thread_context_between_steps,
@@ -56,6 +57,23 @@ def thread_memory_as(
             said = f"{user.username} copied {len(copies)} entries of {agent.name} to {target.name}"
             _tell(user, target, {"stored": copied, "threaded_from": str(agent.pk)}, said)
     return copies
+
+
+def clear_memory_as(user: User, agent: AgentInstance, key: str | None = None) -> int:
+    """Delete the entry ``key`` of an agent, or every entry, and return how many there were.
+
+    Raises:
+        NotVisible, NotPermitted: the user is no editor of the agent's workspace.
+        InvalidInput: no entry can have this key.
+    """
+    with transaction.atomic():
+        require_role(user, agent.workspace_id, Role.EDITOR)
+        count = clear_memory(agent.pk, agent.workspace_id, key)
+        if count:
+            what = f"the key {key}" if key is not None else f"all {count:,} entries"
+            said = f"{user.username} cleared {what} of the memory of {agent.name}"
+            _tell(user, agent, {"cleared": count, "key": key}, said)
+    return count
 
 
 def erase_memory_as(user: User, agent: AgentInstance, key: str) -> Erased:

@@ -10,7 +10,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods
 
 from agents.pages.memory_list import MemoryList
-from agents.services.memory_clearing import clear_memory_as
+from agents.services.memory_storing import clear_memory_as
 from agents.views.agents import find_agent
 from workflows.clock import database_now
 from workflows.errors import InvalidInput
