@@ -3,7 +3,6 @@
 import asyncio
 import base64
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
@@ -11,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from workflows.core.canonical import dumps_canonical, loads_strict
 from workflows.core.errors import CanonicalError
 from workflows.handlers import StepContext
-from workflows.net import ForbiddenAddress, UnknownHost, check_url
+from workflows.net import ForbiddenAddress, UnknownHost, check_url, origin_of
 from workflows.tasks import TaskFailure, task
 
 MAX_RESPONSE_BYTES = 1_048_576
@@ -81,7 +80,7 @@ async def request(
     content, headers = _content(json, body, headers or {})
     if method not in _SAFE_METHODS:
         headers = {"Idempotency-Key": context.idempotency_key} | headers
-    where = f"{method} {_origin(url)}"
+    where = f"{method} {origin_of(url)}"
     try:
         async with asyncio.timeout(timeout_seconds):
             status, reason, sent, payload = await _send(
@@ -128,28 +127,22 @@ async def _send(
             client.stream(method, url, headers=headers, content=content) as response,
         ):
             if response.headers.get("content-encoding", "identity").lower() != "identity":
-                raise TaskFailure(f"{_origin(url)} sends only compressed data", "http_compressed")
+                raise TaskFailure(f"{origin_of(url)} sends only compressed data", "http_compressed")
             payload = bytearray()
             async for chunk in response.aiter_raw():
                 payload += chunk
                 if len(payload) > MAX_RESPONSE_BYTES:
-                    message = f"{_origin(url)} sent more than {MAX_RESPONSE_BYTES} bytes"
+                    message = f"{origin_of(url)} sent more than {MAX_RESPONSE_BYTES} bytes"
                     raise TaskFailure(message, "http_too_large")
             names = {name.lower(): value for name, value in response.headers.items()}
             return response.status_code, response.reason_phrase[:100], names, bytes(payload)
     except httpx.TimeoutException:
         raise TimeoutError from None
     except httpx.ConnectError:
-        raise TaskFailure(f"{_origin(url)} cannot be reached", "http_unreachable") from None
+        raise TaskFailure(f"{origin_of(url)} cannot be reached", "http_unreachable") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        message = f"{_origin(url)} was not understood: {type(error).__name__}"
+        message = f"{origin_of(url)} was not understood: {type(error).__name__}"
         raise TaskFailure(message, "http_error") from None
-
-
-def _origin(url: str) -> str:
-    """Return as much of a URL as may be told: paths and queries may hold secrets."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _read(payload: bytes, content_type: str) -> dict[str, Any]:

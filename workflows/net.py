@@ -52,6 +52,12 @@ def check_url(url: str) -> str:
     return url
 
 
+def origin_of(url: str) -> str:
+    """Return as much of a URL as may be told: paths and queries may hold secrets."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def check_target(host: str, port: int) -> None:
     """Raise ForbiddenAddress if a host, by its name, and a port are not to be connected to."""
     if is_exempt(host, port):

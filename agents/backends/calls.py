@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from agents.faults import AgentFault, InputFault
 from workflows.core.canonical import loads_strict
 from workflows.core.errors import CanonicalError
-from workflows.net import ForbiddenAddress, UnknownHost, check_url, is_exempt
+from workflows.net import ForbiddenAddress, UnknownHost, check_url, is_exempt, origin_of
 
 #: Refusals that no input is the reason of: of who asks, or of asking now.
 _NOT_THE_INPUTS = frozenset({401, 407, 408, 425, 429})
@@ -119,13 +119,13 @@ async def post_json(
         async with asyncio.timeout(timeout_seconds):
             status, payload = await _send(check_url(url), body, headers, timeout_seconds)
     except TimeoutError:
-        message = f"{_origin(url)} did not answer within {timeout_seconds:g} seconds"
+        message = f"{origin_of(url)} did not answer within {timeout_seconds:g} seconds"
         raise AgentFault(message, "agent_timeout") from None
     except (ForbiddenAddress, UnknownHost) as error:
         raise AgentFault(str(error), error.code) from None
     if not 200 <= status < 300:
         message = ": ".join(
-            filter(None, (f"{_origin(url)} answered {status}", _words(payload, hidden)))
+            filter(None, (f"{origin_of(url)} answered {status}", _words(payload, hidden)))
         )
         if 400 <= status < 500 and status not in _NOT_THE_INPUTS.union(also_its_own):
             raise InputFault(message, f"http_{status}")
@@ -133,7 +133,7 @@ async def post_json(
     try:
         answer = loads_strict(payload, max_bytes=settings.MGX_MAX_OUTPUT_BYTES)
     except CanonicalError as error:
-        message = f"The answer of {_origin(url)} cannot be read: {error.message}"
+        message = f"The answer of {origin_of(url)} cannot be read: {error.message}"
         raise AgentFault(message, "unreadable_answer") from None
     return _without(hidden, answer)
 
@@ -162,17 +162,11 @@ async def _send(
     except httpx.TimeoutException:
         raise TimeoutError from None
     except httpx.ConnectError:
-        raise AgentFault(f"{_origin(url)} cannot be reached", "agent_unreachable") from None
+        raise AgentFault(f"{origin_of(url)} cannot be reached", "agent_unreachable") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         # Not its text: that may hold the address, with what is secret in it.
-        message = f"The call to {_origin(url)} broke off: {type(error).__name__}"
+        message = f"The call to {origin_of(url)} broke off: {type(error).__name__}"
         raise AgentFault(message, "agent_unreachable") from None
-
-
-def _origin(url: str) -> str:
-    """Return as much of a URL as may be told: paths and queries may hold secrets."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _words(payload: bytes, hidden: str) -> str:
