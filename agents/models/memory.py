@@ -86,6 +86,51 @@ class AgentMemoryText(models.Model):
         return str(self.entry_id)
 
 
+class MemoryChange(models.TextChoices):
+    """What became of a value that an agent had kept."""
+
+    REPLACED = "replaced", "Replaced"
+    CLEARED = "cleared", "Cleared"
+    EVICTED = "evicted", "Evicted"
+    EXPIRED = "expired", "Expired"
+
+
+class AgentMemoryPast(models.Model):
+    """A value that an agent remembered before: until when, and what became of it.
+
+    What it remembers now is no part of it. ``actor`` is who changed it, as in events. Erasing
+    leaves nothing of it behind.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.CASCADE, related_name="+", db_index=False
+    )
+    agent_instance = models.ForeignKey(
+        AgentInstance, on_delete=models.CASCADE, related_name="memory_past", db_index=False
+    )
+    memory_key = models.CharField(max_length=255)
+    memory_data = models.JSONField()
+    metadata = models.JSONField(default=dict, blank=True)
+    size_bytes = models.PositiveIntegerField()
+    threaded_from = models.UUIDField(null=True)
+    written_at = models.DateTimeField()
+    ended_at = models.DateTimeField()
+    change = models.CharField(max_length=20, choices=MemoryChange.choices)
+    actor = models.CharField(max_length=200, blank=True, default="")
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["agent_instance", "memory_key", "-ended_at"], name="memory_past_of_key"
+            ),
+            models.Index(fields=["ended_at"], name="memory_past_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.memory_key} until {self.ended_at}"
+
+
 class AgentHandoff(models.Model):
     """One transfer of context from an agent to another; ``parent`` is the one it continues."""
 

@@ -13,7 +13,9 @@ class AgentReservation(models.Model):
 
     Load is counted from these rows, never kept in a counter. ``reason`` records the strategy,
     the candidates with their scores, and who was refused for what. ``outcome``: what the attempt
-    came to, ``completed``, ``failed`` or ``moved``, where another agent took over.
+    came to, ``completed``, ``failed``, ``asked``, where it goes on once people have answered, or
+    ``moved``, where another agent took over. ``tokens_reserved`` and ``cost_reserved_micros`` is
+    what it may spend, where the workspace has a budget, and the others what it has spent.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -30,6 +32,11 @@ class AgentReservation(models.Model):
     expires_at = models.DateTimeField()
     released_at = models.DateTimeField(null=True)
     outcome = models.CharField(max_length=20, blank=True)
+    tokens_reserved = models.BigIntegerField(default=0, db_default=0)
+    cost_reserved_micros = models.BigIntegerField(default=0, db_default=0)
+    input_tokens = models.BigIntegerField(default=0, db_default=0)
+    output_tokens = models.BigIntegerField(default=0, db_default=0)
+    cost_micros = models.BigIntegerField(default=0, db_default=0)
 
     class Meta:
         constraints = [
