@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from uuid import UUID
 
 from agents.backends import backend
 from agents.faults import InputFault, fault_in
@@ -10,7 +9,7 @@ from agents.services.assignment import Assigned, reserve
 from agents.services.settling import release
 from workflows.core.outcomes import Completed, Failed, Outcome
 from workflows.events import EventDraft
-from workflows.handlers import Answer, Prepared, StepContext
+from workflows.handlers import Answer, Ended, Prepared, StepContext
 
 _MAX_MESSAGE = 2_000
 
@@ -40,8 +39,6 @@ class AgentHandler:
                 raise fault from error
             raise
 
-    def settle(
-        self, ended: Sequence[tuple[UUID, int, Outcome | None]], now: datetime
-    ) -> list[EventDraft]:
+    def settle(self, ended: Sequence[Ended], now: datetime) -> list[EventDraft]:
         """Give back the agents' places, and note which of them failed or recovered."""
         return release(ended, now)

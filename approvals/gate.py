@@ -15,7 +15,6 @@ from workflows.core.approval import ON_TIMEOUT, Approval
 from workflows.core.canonical import MAX_BYTES, MAX_DEPTH, dumps_canonical
 from workflows.core.ids import step_execution_id
 from workflows.core.outcomes import Completed, Failed, Outcome, Revise
-from workflows.core.steps import ApprovalStep
 from workflows.events import SYSTEM, EventDraft
 from workflows.handlers import Opening, StepContext
 
@@ -73,9 +72,9 @@ class ApprovalGate:
         return [required_event(approval, actor=SYSTEM) for approval in approvals]
 
     def close(self, step_execution_ids: Sequence[UUID]) -> dict[UUID, Outcome]:
-        """Return the outcome of the steps whose request was decided.
+        """Return the outcome of the steps whose latest request was decided.
 
-        A decision that was taken back has a request after it, for the same step.
+        There is one after a decision that was taken back, and one for each time that a step asks.
         """
         rows = select(
             "SELECT step_execution_id, status, approval_metadata, approval_data, feedback,"
@@ -84,8 +83,8 @@ class ApprovalGate:
             " FROM workflow_step_approvals a"
             " WHERE step_execution_id = ANY(%s) AND status <> 'pending'"
             " AND NOT EXISTS (SELECT 1 FROM workflow_step_approvals again"
-            " WHERE again.parent_approval_id = a.id"
-            " AND again.step_execution_id = a.step_execution_id)",
+            " WHERE again.step_execution_id = a.step_execution_id"
+            " AND (again.requested_at, again.id) > (a.requested_at, a.id))",
             list(step_execution_ids),
         )
         return {as_uuid(row[0]): _outcome(_Decided.read(row[1:])) for row in rows}
@@ -136,9 +135,8 @@ def _requests_before(contexts: Sequence[StepContext]) -> dict[UUID, _Before]:
 
 def _request(opening: Opening, before: _Before | None) -> Request:
     context = opening.context
-    step = context.step
-    assert isinstance(step, ApprovalStep)
-    approval = step.config.approval
+    approval = opening.approval
+    assert approval is not None
     return Request(
         workspace_id=context.workspace_id,
         title=opening.texts["title"],

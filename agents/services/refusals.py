@@ -2,23 +2,23 @@
 
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 from agents.models import AgentReservation, AgentType
-from workflows.core.outcomes import Completed, Outcome
+from workflows.core.outcomes import Completed
 from workflows.events import EventDraft, EventType
+from workflows.handlers import Ended
 from workflows.models import WorkflowStepExecution
 
 
-def tell_refusals(ended: Sequence[tuple[UUID, int, Outcome | None]]) -> list[EventDraft]:
+def tell_refusals(ended: Sequence[Ended]) -> list[EventDraft]:
     """Return an event for each model that asked for a tool which its config does not list.
 
     Called before the attempts' places are given back.
     """
     refused = {
-        step_execution_id: names
-        for step_execution_id, _, outcome in ended
-        if isinstance(outcome, Completed) and (names := _refused(outcome.output))
+        each.step_execution_id: names
+        for each in ended
+        if isinstance(each.outcome, Completed) and (names := _refused(each.outcome.output))
     }
     if not refused:
         return []

@@ -10,9 +10,10 @@ from agents.services.refusals import tell_refusals
 from agents.services.step_handoffs import Wanted, hand_on_results
 from workflows.core.outcomes import Completed, Failed, Outcome
 from workflows.events import EventDraft
+from workflows.handlers import Ended
 
 
-def release(ended: Sequence[tuple[UUID, int, Outcome | None]], now: datetime) -> list[EventDraft]:
+def release(ended: Sequence[Ended], now: datetime) -> list[EventDraft]:
     """Give back what attempts held; mark the agents that failed, and those that recovered; hand
     on what the steps say.
 
@@ -22,7 +23,8 @@ def release(ended: Sequence[tuple[UUID, int, Outcome | None]], now: datetime) ->
     abandoned = []
     failures: dict[UUID, Failed] = {}
     outputs: dict[UUID, object] = {}
-    for step_execution_id, _, outcome in ended:
+    for each in ended:
+        step_execution_id, outcome = each.step_execution_id, each.outcome
         if outcome is None:
             abandoned.append(step_execution_id)
             continue

@@ -1,7 +1,10 @@
 """What a step can come to: a closed set, matched once by the engine (``workflows/engine``)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from workflows.core.approval import Approval
 from workflows.core.states import SkipReason
 
 
@@ -55,4 +58,16 @@ class Revise:
     text: str | None = None
 
 
-Outcome = Completed | Skipped | Failed | Waiting | Revise
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """The attempt stops to ask people. Another one goes on with what they answer, whatever that
+    is, and uses up no retry.
+
+    ``approval``: what is asked, of whom; ``payload``: what they are shown and decide on.
+    """
+
+    approval: Approval
+    payload: Mapping[str, Any]
+
+
+Outcome = Completed | Skipped | Failed | Waiting | Revise | Asks

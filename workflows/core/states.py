@@ -26,7 +26,8 @@ class ExecutionStatus(StrEnum):
 
 
 class StepStatus(StrEnum):
-    """What a step is doing. ``retrying``: it failed and waits for its next attempt."""
+    """What a step is doing. ``retrying``: it waits for its next attempt, after one that failed or
+    that people have answered."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -87,7 +88,15 @@ STEP_MOVES: Mapping[StepStatus, frozenset[StepStatus]] = MappingProxyType(
         ),
         _S.RETRYING: frozenset({_S.RUNNING, _S.FAILED, _S.CANCELLED, _S.TIMEOUT}),
         _S.WAITING: frozenset(
-            {_S.RUNNING, _S.COMPLETED, _S.FAILED, _S.SKIPPED, _S.CANCELLED, _S.TIMEOUT}
+            {
+                _S.RUNNING,
+                _S.RETRYING,
+                _S.COMPLETED,
+                _S.FAILED,
+                _S.SKIPPED,
+                _S.CANCELLED,
+                _S.TIMEOUT,
+            }
         ),
         _S.COMPLETED: frozenset(),
         _S.FAILED: frozenset(),

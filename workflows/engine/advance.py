@@ -7,11 +7,11 @@ from uuid import UUID
 from workflows.core.canonical import dumps_canonical
 from workflows.core.compiled import CompiledStep
 from workflows.core.errors import ExpressionError, UnstorableError
-from workflows.core.outcomes import Completed, Failed, Revise
+from workflows.core.outcomes import Asks, Completed, Failed, Revise
 from workflows.core.planner import Move, Skip, Start, next_moves
-from workflows.core.scope import Scope
+from workflows.core.scope import ABSENT, Scope
 from workflows.core.states import SkipReason, StepStatus
-from workflows.core.steps import AnyBlock, ConditionStep
+from workflows.core.steps import AnyBlock, ApprovalStep, ConditionStep
 from workflows.engine.blocks import Blocks
 from workflows.engine.frames import Frame
 from workflows.engine.inputs import dump_json, read_inputs, read_texts, refuse_unshowable
@@ -70,14 +70,16 @@ class Advance:
                 continue
             for name in run.waiting:
                 record = run.records[name]
-                gate = plugs()[record.step_type].gate
-                assert gate is not None
+                gate = _gate_of(record)
                 open_gates.setdefault(gate, {})[record.id] = (run, record)
         sent_back: list[tuple[Run, StepRecord, Revise]] = []
         for gate, steps in open_gates.items():
             outcomes = gate.close(list(steps))
             for step_execution_id, (run, record) in steps.items():
                 if outcome := outcomes.get(step_execution_id):
+                    if record.pauses and isinstance(outcome, Completed | Revise):
+                        self._moves.go_on_with(run, record, outcome.output)
+                        continue
                     self._moves.apply(run, record, outcome)
                     if isinstance(outcome, Revise):
                         sent_back.append((run, record, outcome))
@@ -87,12 +89,31 @@ class Advance:
         for run, record, outcome in sorted(sent_back, key=lambda sent: sent[1].name):
             self._revisions.send_back(run, record, outcome)
 
+    def ask(self) -> None:
+        """Ask people what steps have stopped for."""
+        asking = self._moves.take_asking()
+        if not asking:
+            return
+        openings = [
+            Opening(
+                run.context(record, {}),
+                {"title": asks.approval.title, "description": asks.approval.description},
+                dict(asks.payload),
+                approval=asks.approval,
+                revises=record.step,
+            )
+            for run, record, asks in asking
+        ]
+        self._report.add(_people().open(openings, self._now))
+
     def until_nothing_moves(self, runs: list[Run]) -> None:
         """Plan, reserve and open gates as long as one of them has consequences."""
         while True:
             for run in runs:
                 self._plan(run)
-            if not self._prepare() and not self._open():
+            has_moved = self._prepare()
+            self.ask()
+            if not has_moved and not self._open():
                 return
 
     def _plan(self, run: Run) -> None:
@@ -174,9 +195,12 @@ class Advance:
             return
         record.attempts += 1
         context = run.context(record, inputs)
+        if record.pauses:
+            context.answer = _answer(record)
         if plug.gate:
-            revises = run.plan.done_anew_from(name) if step.step_type == "approval" else ""
-            opening = Opening(context, texts, payload, settings, revises)
+            revises = run.plan.done_anew_from(name) if isinstance(step, ApprovalStep) else ""
+            approval = step.config.approval if isinstance(step, ApprovalStep) else None
+            opening = Opening(context, texts, payload, settings, approval, revises)
             self._to_open.setdefault(plug.gate, []).append((run, record, opening))
             frame.progress.record(name, StepStatus.WAITING)
         elif plug.reserving:
@@ -225,7 +249,7 @@ class Advance:
                 elif isinstance(answer, NobodyElse):
                     self._moves.keep(run, record)
                     has_moved = True
-                elif isinstance(answer, Failed):
+                elif isinstance(answer, Asks | Failed):
                     self._moves.apply(run, record, answer)
                     has_moved = True
                 else:
@@ -279,3 +303,23 @@ class Advance:
         run.running += 1
         self._report.started(run, record, agent_name)
         self.bodies.append((run, context))
+
+
+def _people() -> GateHandler:
+    """Return the gate by which people are asked."""
+    gate = plugs()["approval"].gate
+    assert gate is not None
+    return gate
+
+
+def _gate_of(record: StepRecord) -> GateHandler:
+    """Return the gate that a waiting step is at: its own, or that of what it asks people."""
+    return plugs()[record.step_type].gate or _people()
+
+
+def _answer(record: StepRecord) -> Any:
+    """Return what people answered to what a step asked last; None if that was withdrawn."""
+    if record.answer is ABSENT:  # it was read anew since
+        outcome = _people().close([record.id]).get(record.id)
+        record.answer = outcome.output if isinstance(outcome, Completed | Revise) else None
+    return record.answer

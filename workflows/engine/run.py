@@ -31,7 +31,8 @@ class StepRecord:
 
     ``frame`` is what it stands in, and ``step`` its name there, which is that in the definition.
     ``output``: what was read of it before it had a frame. ``previous_id``: the last revision
-    before it that completed, and ``previous`` what that made, if it was read.
+    before it that completed, and ``previous`` what that made, if it was read. ``answer``: what
+    people answered to what it asked, likewise.
     """
 
     id: UUID
@@ -45,6 +46,7 @@ class StepRecord:
     attempts: int = 0
     crashes: int = 0
     failovers: int = 0
+    pauses: int = 0
     input_data: RawJson | None = None
     output_data: RawJson | None = None
     error_code: str = ""
@@ -61,6 +63,7 @@ class StepRecord:
     output: Any = ABSENT
     previous_id: UUID | None = None
     previous: Any = None
+    answer: Any = ABSENT
 
     @property
     def last_result_id(self) -> UUID | None:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from workflows.core.outcomes import Completed, Failed, Outcome, Revise, Skipped, Waiting
+from workflows.core.outcomes import Asks, Completed, Failed, Outcome, Revise, Skipped, Waiting
 from workflows.core.states import SkipReason, StepStatus
 from workflows.core.steps import choices_of
 from workflows.dialects import RawJson
@@ -18,7 +18,7 @@ from workflows.engine.frames import Frame
 from workflows.engine.inputs import dump_json
 from workflows.engine.reports import Reporter
 from workflows.engine.run import Run, StepRecord
-from workflows.handlers import ReservingHandler, plugs
+from workflows.handlers import Ended, ReservingHandler, plugs
 
 _jitter = random.Random()  # noqa: S311  (spreads retries, guards nothing)
 
@@ -30,11 +30,12 @@ class StepMoves:
         self.written: dict[UUID, tuple[UUID, StepRecord]] = {}
         self._now = now
         self._report = report
-        self._to_settle: dict[ReservingHandler, list[tuple[UUID, int, Outcome | None]]] = {}
+        self._to_settle: dict[ReservingHandler, list[Ended]] = {}
+        self._asking: list[tuple[Run, StepRecord, Asks]] = []
 
-    def apply(self, run: Run, record: StepRecord, outcome: Outcome) -> None:
+    def apply(self, run: Run, record: StepRecord, outcome: Outcome, notes: object = None) -> None:
         """Carry out what an attempt or a gate came to; what it sends back, ``Revisions`` does."""
-        self.settle_later(run, record, outcome)
+        self.settle_later(run, record, outcome, notes)
         if record.step_type == "approval":
             _choose(run, record, outcome)
         match outcome:
@@ -47,6 +48,20 @@ class StepMoves:
                 self._fail(run, record, outcome)
             case Waiting():
                 self.move(run, record, StepStatus.WAITING)
+            case Asks():
+                record.pauses += 1
+                self.move(run, record, StepStatus.WAITING)
+                self._asking.append((run, record, outcome))
+
+    def take_asking(self) -> list[tuple[Run, StepRecord, Asks]]:
+        """Return the steps that have begun to wait for people, who are not asked yet."""
+        asking, self._asking = self._asking, []
+        return asking
+
+    def go_on_with(self, run: Run, record: StepRecord, answer: object) -> None:
+        """Let a step that asked people go on with what they answered."""
+        record.answer = answer
+        self._go_on_at_once(run, record)
 
     def _complete(
         self, run: Run, record: StepRecord, output: object, text: str | None = None
@@ -64,7 +79,7 @@ class StepMoves:
             self._go_on_at_once(run, record)
             return
         policy = run.plan.policies[record.step]
-        charged = record.attempts - record.crashes - record.failovers
+        charged = record.attempts - record.crashes - record.failovers - record.pauses
         if record.is_fallback:
             self._end(run, record, StepStatus.TIMEOUT if failure.is_timeout else StepStatus.FAILED)
             return
@@ -172,17 +187,20 @@ class StepMoves:
             run.due.pop(record.name, None)
         self.written[record.id] = (run.id, record)
 
-    def settle_later(self, run: Run, record: StepRecord, outcome: Outcome | None) -> None:
+    def settle_later(
+        self, run: Run, record: StepRecord, outcome: Outcome | None, notes: object = None
+    ) -> None:
         """Note that a running attempt is over; None: it was abandoned."""
         if record.status is StepStatus.RUNNING:
-            self.abandon(run, record, record.attempts, outcome)
+            self._note(run, record, Ended(record.id, record.attempts, outcome, notes))
 
-    def abandon(
-        self, run: Run, record: StepRecord, attempt: int, outcome: Outcome | None = None
-    ) -> None:
+    def abandon(self, run: Run, record: StepRecord, attempt: int) -> None:
         """Note that an attempt is over, whatever its step is doing."""
+        self._note(run, record, Ended(record.id, attempt, None))
+
+    def _note(self, run: Run, record: StepRecord, ended: Ended) -> None:
         if handler := plugs()[run.step_of(record).step_type].reserving:
-            self._to_settle.setdefault(handler, []).append((record.id, attempt, outcome))
+            self._to_settle.setdefault(handler, []).append(ended)
 
     def settle(self) -> None:
         """Let handlers take back what attempts held that are over."""

@@ -36,6 +36,7 @@ STEP_COLUMNS = (
     Column("attempts", "bigint"),
     Column("crashes", "bigint"),
     Column("failovers", "bigint"),
+    Column("pauses", "bigint"),
     Column("input_data", "jsonb", keeps=True),
     Column("output_data", "jsonb"),
     Column("error_code", "text"),

@@ -8,6 +8,7 @@ approval, step, timer → event stream (by workspace).
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from workflows.bulk import together, wake_engine
@@ -45,12 +46,13 @@ class Result:
     step_name: str
     attempt: int
     outcome: Outcome
+    notes: Any = None
 
     @classmethod
     def of(cls, context: StepContext, outcome: Outcome) -> "Result":
         """Return what the attempt of ``context`` came to."""
         step = context.step_execution_id, context.name
-        return cls(context.execution_id, *step, context.attempt, outcome)
+        return cls(context.execution_id, *step, context.attempt, outcome, context.notes)
 
     @property
     def key(self) -> Attempt:
@@ -139,7 +141,7 @@ class Turn:
             return
         self._touched[run.id] = run
         run.running -= 1
-        self._moves.apply(run, record, result.outcome)
+        self._moves.apply(run, record, result.outcome, result.notes)
 
     def refuse(self, run: Run, result: Result) -> None:
         """Record that a result came although the run had ended or belongs to another driver."""
@@ -152,6 +154,7 @@ class Turn:
 
     def carry_out(self) -> None:
         """Plan until nothing moves, then write everything. Call it once, at the end."""
+        self._advance.ask()  # first, so that no earlier answer is taken for that to this
         if not self._is_draining:
             # What a gate leads to, and what it rules out, commits with its end.
             self._advance.close_gates(self._to_look_at)

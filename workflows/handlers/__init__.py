@@ -14,7 +14,8 @@ from uuid import UUID
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from workflows.core.outcomes import Failed, Outcome
+from workflows.core.approval import Approval
+from workflows.core.outcomes import Asks, Failed, Outcome
 from workflows.core.steps import AnyStep
 from workflows.events import EventDraft
 
@@ -28,7 +29,8 @@ class StepContext:
     returned for it. ``name`` is the step's in this run: ``check[3]`` in round 3 of a block.
     ``depth``: how many runs are above this one, if it is a sub-workflow's. Of work that was sent
     back at ``revised_at``, ``feedback`` says what should change, and ``previous`` is the step's own
-    output before.
+    output before. ``answer``: what people answered to what an attempt before this one asked, as a
+    gate's output. ``notes`` is the handler's to fill in: its own ``settle`` is given it.
     """
 
     step_execution_id: UUID
@@ -49,6 +51,8 @@ class StepContext:
     feedback: str = ""
     previous: Any = None
     prepared: Any = None
+    answer: Any = None
+    notes: Any = None
 
     @property
     def idempotency_key(self) -> str:
@@ -95,7 +99,18 @@ class WorkerFault(Exception):
     """Raised by a work handler: whoever carried the attempt out is at fault, not the work."""
 
 
-Answer = Prepared | NotYet | NobodyElse | Failed
+Answer = Prepared | NotYet | NobodyElse | Asks | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that is over; its outcome is None where it was abandoned: cancelled, or its
+    worker died. ``notes``: what the handler left in its context."""
+
+    step_execution_id: UUID
+    attempt: int
+    outcome: Outcome | None
+    notes: Any = None
 
 
 @runtime_checkable
@@ -109,19 +124,17 @@ class ReservingHandler(WorkHandler, Protocol):
         """Take what each step needs, in order; ``Failed`` if it can never be had."""
         ...
 
-    def settle(
-        self, ended: Sequence[tuple[UUID, int, Outcome | None]], now: datetime
-    ) -> list[EventDraft]:
-        """Give back what (step execution, attempt) held. The outcome is None where the attempt
-        was abandoned: cancelled, or its worker died."""
+    def settle(self, ended: Sequence[Ended], now: datetime) -> list[EventDraft]:
+        """Give back what the attempts held, and write what goes with their outcomes."""
         ...
 
 
 @dataclass(slots=True)
 class Opening:
     """A gate to open: the step's context, its texts and what else its ``config`` sets for it, all
-    with the references put in. ``revises``: the step from which on the work is done anew if the
-    gate sends it back; "" where there is nothing to do anew.
+    with the references put in. ``approval``: what it asks of whom, if it asks people. ``revises``:
+    the step from which on the work is done anew if the gate sends it back; "" where there is
+    nothing to do anew.
 
     ``open`` may say that the gate goes on by itself at ``due_at``, or that it ``failed`` to open.
     """
@@ -130,6 +143,7 @@ class Opening:
     texts: Mapping[str, str]
     payload: dict[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    approval: Approval | None = None
     revises: str = ""
     due_at: datetime | None = None
     failed: Failed | None = None

@@ -144,8 +144,9 @@ class WorkflowStepExecution(models.Model):
     ``id`` follows from execution, name and revision (``step_execution_id``), so a step that has
     not moved yet can be named too. ``attempts`` is the number of the latest attempt, and with
     the execution's driver the fencing token of its result; ``crashes`` counts those whose worker
-    died, ``failovers`` those that another agent took over. ``due_at`` is when a retrying or waiting
-    step goes on by itself. ``is_fallback``: what it came to, or does now, is its fallback's.
+    died, ``failovers`` those that another agent took over, ``pauses`` those that stopped to ask
+    people. ``due_at`` is when a retrying or waiting step goes on by itself. ``is_fallback``: what
+    it came to, or does now, is its fallback's.
 
     A revision that does anew what people sent back has their ``feedback``, and ``revised_at``, when
     that was. A retry's revisions keep both. Steps of a block with an earlier moment than the
@@ -166,6 +167,7 @@ class WorkflowStepExecution(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     crashes = models.PositiveIntegerField(default=0)
     failovers = models.PositiveIntegerField(default=0, db_default=0)
+    pauses = models.PositiveIntegerField(default=0, db_default=0)
     input_data = CheckedJSONField(null=True)
     output_data = CheckedJSONField(null=True)
     error_code = models.CharField(max_length=100, blank=True)

@@ -29,7 +29,7 @@ from workflows.core.parts import MAX_SECONDS
 from workflows.core.states import LIVE_EXECUTION_STATUSES, ExecutionStatus, StepStatus
 from workflows.errors import Conflict, InvalidInput, NotVisible
 from workflows.events import SYSTEM, EventDraft, EventType, append_events
-from workflows.handlers import gates, plugs
+from workflows.handlers import Ended, gates, plugs
 from workflows.models import (
     Project,
     Role,
@@ -242,7 +242,7 @@ def cancel_open_steps(execution_id: UUID, now: datetime, actor: str) -> list[Eve
     """Cancel what a run that has just ended has open; return the events of that."""
     events: list[EventDraft] = []
     open_steps = WorkflowStepExecution.objects.filter(execution_id=execution_id, completed_at=None)
-    running = [(s.id, s.attempts, None) for s in open_steps if s.status == StepStatus.RUNNING]
+    running = [Ended(s.id, s.attempts, None) for s in open_steps if s.status == StepStatus.RUNNING]
     open_steps.update(status=StepStatus.CANCELLED, completed_at=now, due_at=None)
     # Whatever the type of a step is: its fallback may be of another one.
     for handler in {plug.reserving for plug in plugs().values() if plug.reserving}:

@@ -23,7 +23,7 @@ from workflows.core.outcomes import Completed, Failed
 from workflows.core.steps import AgentConfig, AgentStep
 from workflows.engine import leases
 from workflows.errors import InvalidInput
-from workflows.handlers import NotYet, StepContext
+from workflows.handlers import Ended, NotYet, StepContext
 from workflows.models import EngineDriver, WorkflowExecution
 from workflows.policies import MAX_AGENT_STEPS, check_settings
 
@@ -68,7 +68,7 @@ def claim(*contexts: StepContext, ahead: float = 0) -> list[Any]:
 
 def give_back(*contexts: StepContext) -> None:
     with transaction.atomic():
-        release([(c.step_execution_id, 1, Completed({})) for c in contexts], database_now())
+        release([Ended(c.step_execution_id, 1, Completed({})) for c in contexts], database_now())
 
 
 def live() -> int:
