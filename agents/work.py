@@ -1,0 +1,44 @@
+"""What an attempt of an agent does besides its output, and what is written of it when it ends.
+
+Backends fill in the ``Work`` that stands in their context's ``notes``. The engine hands it to the
+transaction of the attempt's result, so an attempt whose result is refused writes none of it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.models import MessageRole
+from workflows.handlers import StepContext
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One message of what an agent was told and said; ``data``: what there is to it besides."""
+
+    role: MessageRole
+    content: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Work:
+    """What one attempt has done so far.
+
+    ``cost_micros`` counts millionths of the unit of the agents' prices. ``remembered`` is what the
+    agent wants to keep, by key. ``memo``: where it goes on once people have answered what it asks.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_micros: int = 0
+    remembered: dict[str, Any] = field(default_factory=dict)
+    said: list[Said] = field(default_factory=list)
+    memo: dict[str, Any] | None = None
+
+
+def work_of(context: StepContext) -> Work:
+    """Return what the attempt of a context has done so far, to be added to."""
+    if context.notes is None:
+        context.notes = Work()
+    assert isinstance(context.notes, Work)
+    return context.notes
