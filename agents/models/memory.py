@@ -52,7 +52,8 @@ class AgentMemory(models.Model):
     """What an agent's memory comes to; whoever writes to it locks this row first.
 
     ``version`` counts the writes. What has expired and is not swept yet is counted too. It is no
-    part of ``AgentInstance``, which people save as a whole.
+    part of ``AgentInstance``, which people save as a whole. ``past_size_bytes``: what the values
+    that it remembered before take, as ``agents/memory/past.py`` counts them.
     """
 
     agent_instance = models.OneToOneField(
@@ -67,6 +68,7 @@ class AgentMemory(models.Model):
     evictions = models.BigIntegerField(default=0)
     hits = models.BigIntegerField(default=0)
     misses = models.BigIntegerField(default=0)
+    past_size_bytes = models.BigIntegerField(default=0, db_default=0)
 
     class Meta:
         verbose_name_plural = "agent memories"
@@ -124,7 +126,7 @@ class AgentMemoryPast(models.Model):
             models.Index(
                 fields=["agent_instance", "memory_key", "-ended_at"], name="memory_past_of_key"
             ),
-            models.Index(fields=["ended_at"], name="memory_past_by_age"),
+            models.Index(fields=["agent_instance", "ended_at"], name="memory_past_of_agent"),
         ]
 
     def __str__(self) -> str:
