@@ -162,9 +162,9 @@ class Cluster:
         enough = (8 * runs + ended()) // 2
         eventually(lambda: ended() >= enough, 60, "half of the steps", self.log)
 
-    def ledger(self) -> list[tuple[str, str, int, int, float]]:
+    def ledger(self, name: str = "ledger") -> list[tuple[str, str, int, int, float]]:
         """Return execution, step, attempt, process and time of everything that ran."""
-        path = self.installation.directory / "ledger"
+        path = self.installation.directory / name
         lines = path.read_text().splitlines() if path.exists() else []
         return [
             (run.replace("-", ""), step, int(attempt), int(pid), float(moment))

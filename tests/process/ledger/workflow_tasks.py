@@ -24,6 +24,15 @@ async def note(context: StepContext, seconds: float = 0) -> dict[str, Any]:
     return {"step": context.step.name, "attempt": context.attempt}
 
 
+@task("ledger.take_place")
+async def take_place(context: StepContext, seconds: float = 0) -> dict[str, Any]:
+    """Write a line when an agent begins and, into ``places``, one when it is done."""
+    write(context)
+    await asyncio.sleep(seconds)
+    write(context, "places")
+    return {"attempt": context.attempt, "pid": os.getpid()}
+
+
 @task("ledger.note_sync")
 def note_sync(context: StepContext, seconds: float = 0) -> dict[str, Any]:
     """Write the line, then block a thread for ``seconds``."""
@@ -63,11 +72,11 @@ def hog(context: StepContext) -> None:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def write(context: StepContext) -> None:
-    """Append execution, step, attempt, process and time, in one write."""
+def write(context: StepContext, name: str = "ledger") -> None:
+    """Append execution, step, attempt, process and time to a file, in one write."""
     fields = (context.execution_id, context.step.name, context.attempt, os.getpid(), time.time())
     line = " ".join(map(str, fields)) + "\n"
-    descriptor = os.open(settings.MGX_VAR / "ledger", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = os.open(settings.MGX_VAR / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(descriptor, line.encode())
     finally:
