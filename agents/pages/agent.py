@@ -7,8 +7,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
+from agents.masking import text_without_secrets, without_secrets
 from agents.pages.assignments import Assignment, latest_assignments
-from agents.pages.configs import text_without_secrets, without_secrets
 from agents.pages.handoffs import HandoffLine, latest_handoffs
 from agents.pages.memory_list import MemoryList
 from agents.pages.performance import PERIODS, Course, Performance, Performances, Period

@@ -14,9 +14,9 @@ from uuid import UUID
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import Lower
 
+from agents.masking import text_without_secrets
 from agents.models import AgentDefinition, AgentWait
 from agents.pages.assignments import Assignment, latest_assignments
-from agents.pages.configs import text_without_secrets
 from agents.pages.memory_list import MemoryList
 from agents.pages.performance import PERIODS, Course, Performance, Performances, Period
 from agents.pages.standing import NEED_ATTENTION, STANDINGS, standing_agents

@@ -7,8 +7,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from agents.masking import MASK, without_secrets
 from agents.models import AgentHandoff, AgentInstance, AgentReservation, AgentWait
-from agents.pages.configs import MASK, without_secrets
 from agents.pages.performance import PERIODS, Course, Part, Performance, Performances
 from tests.pages import html, row_titles, text
 from workflows.core.ids import uuid7
@@ -412,6 +412,8 @@ class TestSecrets:
             "-----BEGIN PRIVATE KEY-----\nhidden\n-----END PRIVATE KEY-----",
             "0123456789abcdef0123456789abcdef",
             "eyJhbGciOiJIUzI1NiJ9.hidden.hidden",
+            'I was told {"password": "hid\\"den hidden"}',
+            'It was cut off: {"api_key": "hidden',
         ],
     )
     def test_its_look_gives_it_away(self, value):
@@ -419,6 +421,11 @@ class TestSecrets:
         assert MASK in shown
         assert "hidden" not in shown
         assert "abcdef" not in shown
+
+    def test_what_agents_are_sent_from_the_environment(self, settings, monkeypatch):
+        settings.MGX_AGENT_SECRETS = ["SERVICE_SECRET@agents.example"]
+        monkeypatch.setenv("SERVICE_SECRET", "open sesame\n")
+        assert without_secrets(["I say: open sesame!"]) == [f"I say: {MASK}!"]
 
     def test_everything_else_stays(self):
         plain = {
