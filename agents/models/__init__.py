@@ -12,13 +12,14 @@ from agents.models.memory import (
 )
 from agents.models.reservations import AgentReservation, AgentWait
 from agents.models.tool_servers import ToolServer
-from agents.models.usage import AgentBudgetAnswer, AgentUsage
+from agents.models.usage import AgentBudgetAnswer, AgentLoss, AgentUsage
 
 __all__ = [
     "AgentBudgetAnswer",
     "AgentDefinition",
     "AgentHandoff",
     "AgentInstance",
+    "AgentLoss",
     "AgentMemory",
     "AgentMemoryEntry",
     "AgentMemoryPast",

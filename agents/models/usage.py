@@ -39,12 +39,35 @@ class AgentUsage(models.Model):
         return f"{self.agent_instance_id} on {self.day}"
 
 
+class AgentLoss(models.Model):
+    """What was reserved for an attempt that was cut off: its worker died, or it was cancelled.
+
+    Nobody knows what it had spent by then, so a budget counts all of it, in the month of
+    ``lost_at``.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.CASCADE, related_name="+", db_index=False
+    )
+    lost_at = models.DateTimeField()
+    tokens = models.BigIntegerField()
+    cost_micros = models.BigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["workspace", "lost_at"], name="loss_of_workspace")]
+
+    def __str__(self) -> str:
+        return f"{self.tokens} tokens at {self.lost_at}"
+
+
 class AgentBudgetAnswer(models.Model):
     """What people answered when a workspace's budget for a month was used up.
 
-    ``step_execution_id`` is the step that asked for all. While ``answered_at`` is null the answer
-    is awaited; ``tokens`` and ``cost_micros`` is what was granted besides, nothing if it was
-    refused.
+    ``step_execution_id`` is the step that asked for all, and ``earlier_answer`` what people had
+    answered it before. While ``answered_at`` is null the answer is awaited; ``tokens`` and
+    ``cost_micros`` is what was granted besides, nothing if it was refused. ``tokens_budget`` and
+    ``cost_budget_micros``: the budget that was used up, null where there is none.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -57,6 +80,9 @@ class AgentBudgetAnswer(models.Model):
     answered_at = models.DateTimeField(null=True)
     tokens = models.BigIntegerField(default=0)
     cost_micros = models.BigIntegerField(default=0)
+    tokens_budget = models.BigIntegerField(null=True)
+    cost_budget_micros = models.BigIntegerField(null=True)
+    earlier_answer = models.JSONField(null=True)
 
     class Meta:
         constraints = [
