@@ -84,10 +84,15 @@ def _sqlite_moment(value: datetime) -> str:
 _IN_ARRAY: Mapping[str, Convert] = {
     "bigint": str,
     "boolean": str,
+    "date": lambda value: value.isoformat(),
     "double precision": repr,
     "jsonb": _quoted,
     "text": _quoted,
     "timestamptz": lambda value: f'"{value.isoformat()}"',
     "uuid": _hex,
 }
-_IN_SQLITE: Mapping[str, Convert] = {"timestamptz": _sqlite_moment, "uuid": _hex}
+_IN_SQLITE: Mapping[str, Convert] = {
+    "date": lambda value: value.isoformat(),
+    "timestamptz": _sqlite_moment,
+    "uuid": _hex,
+}

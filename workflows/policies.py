@@ -15,10 +15,19 @@ FORBID_STANDING_GRANTS = "forbid_standing_grants"
 RETENTION_DAYS = "retention_days"
 #: How many steps the agents of the workspace have at once, all together.
 MAX_AGENT_STEPS = "max_agent_steps"
+#: What the agents of the workspace may spend in a calendar month (UTC), all together: tokens, and
+#: money in the unit of their prices. Beyond that, people are asked.
+MONTHLY_AGENT_TOKENS = "monthly_agent_tokens"
+MONTHLY_AGENT_COST = "monthly_agent_cost"
 
 _FLAGS = (FORBID_AUTO_APPROVAL, PREVENT_SELF_APPROVAL, FORBID_STANDING_GRANTS)
 #: The settings that are whole numbers, with the least and the most of each.
-_NUMBERS = {RETENTION_DAYS: (0, 36_500), MAX_AGENT_STEPS: (1, 100_000)}
+_NUMBERS = {
+    RETENTION_DAYS: (0, 36_500),
+    MAX_AGENT_STEPS: (1, 100_000),
+    MONTHLY_AGENT_TOKENS: (0, 10**15),
+}
+_HIGHEST_COST = 10**9
 
 
 def check_settings(settings: Mapping[str, Any]) -> list[Problem]:
@@ -34,8 +43,13 @@ def check_settings(settings: Mapping[str, Any]) -> list[Problem]:
             if not is_number or not least <= value <= most:
                 words = f"“{key}” is a whole number from {least} to {most:,}"
                 problems.append(_problem(key, "out_of_range", words))
+        elif key == MONTHLY_AGENT_COST:
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or not 0 <= value <= _HIGHEST_COST:  # which no NaN is
+                words = f"“{key}” is a number from 0 to {_HIGHEST_COST:,}"
+                problems.append(_problem(key, "out_of_range", words))
         else:
-            known = ", ".join((*_FLAGS, *_NUMBERS))
+            known = ", ".join((*_FLAGS, *_NUMBERS, MONTHLY_AGENT_COST))
             problems.append(
                 _problem(key, "unknown_setting", f"There is no “{key}”; there are {known}")
             )
