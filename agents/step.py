@@ -6,8 +6,10 @@ from datetime import datetime
 from agents.backends import backend
 from agents.faults import InputFault, fault_in
 from agents.services.assignment import Assigned, reserve
+from agents.services.pauses import take_up
+from agents.services.remembering import tell_memories
 from agents.services.settling import release
-from workflows.core.outcomes import Completed, Failed, Outcome
+from workflows.core.outcomes import Asks, Completed, Failed, Outcome
 from workflows.events import EventDraft
 from workflows.handlers import Answer, Ended, Prepared, StepContext
 
@@ -18,12 +20,22 @@ class AgentHandler:
     """Reserves an agent in the transaction of the step's start, and runs it on the loop."""
 
     def prepare(self, contexts: Sequence[StepContext], now: datetime) -> list[Answer]:
-        """Assign an agent to each attempt, in order."""
+        """Assign an agent to each attempt, in order, and tell it what it remembers."""
+        memos = take_up(contexts)
+        answers = reserve(contexts, now)
+        assigned = [
+            (context, answer)
+            for context, answer in zip(contexts, answers, strict=True)
+            if isinstance(answer, Assigned)
+        ]
+        tell_memories(assigned, now)
+        for context, agent in assigned:
+            agent.memo = memos.get(context.step_execution_id)
         return [
             Prepared(answer, answer.agent_instance_id, answer.name, answer.takes_over_from)
             if isinstance(answer, Assigned)
             else answer
-            for answer in reserve(contexts, now)
+            for answer in answers
         ]
 
     async def run(self, context: StepContext) -> Outcome:
@@ -31,7 +43,8 @@ class AgentHandler:
         assigned = context.prepared
         assert isinstance(assigned, Assigned)
         try:
-            return Completed(await backend(assigned.agent_type).run(assigned.config, context))
+            answer = await backend(assigned.agent_type).run(assigned.config, context)
+            return answer if isinstance(answer, Asks) else Completed(answer)
         except InputFault as error:
             return Failed(error.code[:100], str(error)[:_MAX_MESSAGE], is_final=True)
         except (Exception, SystemExit) as error:

@@ -4,10 +4,12 @@ Backends fill in the ``Work`` that stands in their context's ``notes``. The engi
 transaction of the attempt's result, so an attempt whose result is refused writes none of it.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from agents.models import MessageRole
+from agents.services.assignment import Assigned
 from workflows.handlers import StepContext
 
 
@@ -34,6 +36,20 @@ class Work:
     remembered: dict[str, Any] = field(default_factory=dict)
     said: list[Said] = field(default_factory=list)
     memo: dict[str, Any] | None = None
+
+
+def memory_of(context: StepContext) -> Sequence[Mapping[str, Any]]:
+    """Return what the agent of a step remembered as the attempt began, the oldest first.
+
+    Each entry has its ``key``, ``value``, ``trust`` and ``written_at`` (ISO 8601).
+    """
+    agent = context.prepared
+    return agent.memory if isinstance(agent, Assigned) else ()
+
+
+def remember(context: StepContext, key: str, value: Any) -> None:
+    """Have the agent of a step keep a value under a key, once the step has completed."""
+    work_of(context).remembered[key] = value
 
 
 def work_of(context: StepContext) -> Work:

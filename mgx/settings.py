@@ -361,11 +361,19 @@ MGX_MAX_STEPS: int = env.int("MGX_MAX_STEPS", default=5_000)
 MGX_MEMORY_MAX_BYTES: int = env.int("MGX_MEMORY_MAX_BYTES", default=104_857_600)
 MGX_MEMORY_MAX_ENTRIES: int = env.int("MGX_MEMORY_MAX_ENTRIES", default=1_000)
 MGX_MEMORY_TTL_SECONDS: int = env.int("MGX_MEMORY_TTL_SECONDS", default=86_400)
-#: What one process keeps of it to answer from, in bytes.
+#: Days for which values that were replaced, cleared, evicted or that expired are told; 0: not at all.
+MGX_MEMORY_HISTORY_DAYS: int = env.int("MGX_MEMORY_HISTORY_DAYS", default=7)
+#: Days for which it is kept what agents were told and said; 0: for ever.
+MGX_AGENT_MESSAGE_DAYS: int = env.int("MGX_AGENT_MESSAGE_DAYS", default=30)
+#: What one process keeps of agents' memory to answer from, in bytes.
 MGX_MEMORY_CACHE_BYTES: int = env.int("MGX_MEMORY_CACHE_BYTES", default=67_108_864)
 
 #: What else is deleted every night → function that does it and returns how many there were.
-SWEEPS = {"entries of agents' memory": "agents.memory.sweeping.sweep"}
+SWEEPS = {
+    "messages of agents": "agents.services.messages.prune",
+    "entries of agents' memory": "agents.memory.sweeping.sweep",
+    "pauses of agents' steps": "agents.services.pauses.forget_memos",
+}
 
 #: Days for which ended runs and events are kept where a workspace says nothing else; 0: for ever.
 MGX_RETENTION_DAYS: int = env.int("MGX_RETENTION_DAYS", default=0)

@@ -18,7 +18,7 @@ _BACKENDS = {
 
 class Backend(Protocol):
     async def run(self, config: dict[str, Any], context: StepContext) -> Any:
-        """Return the agent's answer to ``context.inputs``, as JSON.
+        """Return the agent's answer to ``context.inputs``, as JSON, or what it asks people first.
 
         ``config`` is the definition's with the instance's over it. Whatever is raised fails the
         attempt; AgentFault and InputFault say whose fault it is (``agents/faults.py``).

@@ -13,6 +13,7 @@ from pydantic import Field
 from agents.backends.calls import OutsideConfig, post_json, read_config, secret_for
 from agents.faults import AgentFault
 from agents.services.assignment import Assigned
+from agents.work import memory_of, remember
 from workflows.core.canonical import MAX_BYTES, MAX_DEPTH, dumps_canonical
 from workflows.handlers import StepContext
 from workflows.http_task import Url
@@ -20,10 +21,12 @@ from workflows.webhooks.signing import sign
 
 
 class HttpConfig(OutsideConfig):
-    """``secret_env``: the environment variable with the secret that calls are signed with."""
+    """``secret_env``: the environment variable with the secret that calls are signed with.
+    ``remembers``: an answer is an object of the ``output`` and what to ``remember``, by key."""
 
     url: Url
     secret_env: Annotated[str, Field(min_length=1, max_length=200)]
+    remembers: bool = False
     timeout_seconds: Annotated[float, Field(gt=0, le=3_600)] = 60.0
 
 
@@ -34,13 +37,25 @@ class HttpBackend:
         known = read_config(HttpConfig, config)
         secret = secret_for(known.secret_env, known.url)
         body = _body(context)
-        return await post_json(
+        answer = await post_json(
             known.url,
             body.encode(),
             _signature(secret, context.idempotency_key, body),
             timeout_seconds=known.timeout_seconds,
             hidden=secret,
         )
+        return _remembering(answer, context) if known.remembers else answer
+
+
+def _remembering(answer: Any, context: StepContext) -> Any:
+    """Return the output in an answer, and have its agent remember the rest."""
+    match answer:
+        case {"output": output, "remember": dict(remembered)}:
+            for key, value in remembered.items():
+                remember(context, key, value)
+            return output
+    message = "The agent's answer has no output and nothing to remember"
+    raise AgentFault(message, "unreadable_answer")
 
 
 def _body(context: StepContext) -> str:
@@ -50,6 +65,7 @@ def _body(context: StepContext) -> str:
         "inputs": context.inputs,
         "feedback": context.feedback,
         "previous": context.previous,
+        "memory": list(memory_of(context)),
         "step": {
             "id": str(context.step_execution_id),
             "name": context.name,

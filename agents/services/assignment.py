@@ -6,7 +6,7 @@ free place twice; load is counted from live reservations.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice, takewhile
@@ -34,13 +34,18 @@ _TOLD_AT_MOST = 20
 @dataclass(slots=True)
 class Assigned:
     """An agent for an attempt. ``config``: the definition's with the instance's over it.
-    ``takes_over_from``: the agent that failed at the step just now."""
+    ``takes_over_from``: the agent that failed at the step just now. ``memory``: what the agent
+    remembers (``agents/work.py``); ``memo``: where an attempt before this one stopped.
+    ``max_tokens``: what the step may spend, where that is limited."""
 
     agent_instance_id: UUID
     name: str
     agent_type: str
     config: dict[str, Any]
     takes_over_from: str = ""
+    memory: Sequence[Mapping[str, Any]] = ()
+    memo: dict[str, Any] | None = None
+    max_tokens: int | None = None
 
 
 @dataclass(slots=True)

@@ -6,23 +6,27 @@ from uuid import UUID
 
 from agents.models import AgentReservation
 from agents.services.circuit import mark_failed, mark_recovered
+from agents.services.messages import write_messages
+from agents.services.pauses import write_memos
 from agents.services.refusals import tell_refusals
-from agents.services.step_handoffs import Wanted, hand_on_results
-from workflows.core.outcomes import Completed, Failed, Outcome
+from agents.services.results import Result, keep_and_hand_on
+from agents.services.spending import note_spending
+from agents.work import Work
+from workflows.core.outcomes import Asks, Completed, Failed, Outcome
 from workflows.events import EventDraft
 from workflows.handlers import Ended
 
 
 def release(ended: Sequence[Ended], now: datetime) -> list[EventDraft]:
-    """Give back what attempts held; mark the agents that failed, and those that recovered; hand
-    on what the steps say.
+    """Give back what attempts held; mark the agents that failed, and those that recovered; keep in
+    their memory what they made, and hand on what the steps say.
 
     One that was abandoned leaves no reservation behind, for its number may be used again.
     """
     by_outcome: dict[str, list[UUID]] = {}
     abandoned = []
     failures: dict[UUID, Failed] = {}
-    outputs: dict[UUID, object] = {}
+    completed: dict[UUID, Ended] = {}
     for each in ended:
         step_execution_id, outcome = each.step_execution_id, each.outcome
         if outcome is None:
@@ -30,11 +34,13 @@ def release(ended: Sequence[Ended], now: datetime) -> list[EventDraft]:
             continue
         by_outcome.setdefault(_word(outcome), []).append(step_execution_id)
         if isinstance(outcome, Completed):
-            outputs[step_execution_id] = outcome.output
+            completed[step_execution_id] = each
         elif isinstance(outcome, Failed) and outcome.elsewhere:
             failures[step_execution_id] = outcome
     held = AgentReservation.objects.filter(released_at__isnull=True)
     drafts = tell_refusals(ended)
+    write_messages(ended, now)
+    write_memos(ended, now)
     if failures:
         agents = held.filter(step_execution_id__in=failures)
         faults = {
@@ -42,21 +48,17 @@ def release(ended: Sequence[Ended], now: datetime) -> list[EventDraft]:
             for step_id, agent_id in agents.values_list("step_execution_id", "agent_instance_id")
         }
         drafts += mark_failed(faults, now)
-    if outputs:
-        done = list(
-            held.filter(step_execution_id__in=outputs).values_list(
-                "step_execution_id",
-                "agent_instance_id",
-                "agent_instance__faults",
-                "reason__handoff",
+    if completed:
+        places = list(
+            held.filter(step_execution_id__in=completed).select_related(
+                "agent_instance__definition"
             )
         )
-        if recovered := {agent_id for _, agent_id, faults, _ in done if faults}:
+        if recovered := {p.agent_instance_id for p in places if p.agent_instance.faults}:
             drafts += mark_recovered(recovered)
-        drafts += hand_on_results(
-            [Wanted(step_id, agent, to, outputs[step_id]) for step_id, agent, _, to in done if to],
-            now,
-        )
+        results = [_result(place, completed[place.step_execution_id]) for place in places]
+        drafts += keep_and_hand_on(results, now)
+    note_spending(ended, now)
     for word, ids in by_outcome.items():
         held.filter(step_execution_id__in=ids).update(released_at=now, outcome=word)
     if abandoned:
@@ -64,7 +66,21 @@ def release(ended: Sequence[Ended], now: datetime) -> list[EventDraft]:
     return drafts
 
 
+def _result(place: AgentReservation, ended: Ended) -> Result:
+    assert isinstance(ended.outcome, Completed)
+    work = ended.notes if isinstance(ended.notes, Work) else Work()
+    return Result(
+        place.step_execution_id,
+        place.agent_instance,
+        ended.outcome.output,
+        work.remembered,
+        place.reason.get("handoff"),
+    )
+
+
 def _word(outcome: Outcome) -> str:
     if isinstance(outcome, Completed):
         return "completed"
+    if isinstance(outcome, Asks):
+        return "asked"
     return "moved" if isinstance(outcome, Failed) and outcome.elsewhere else "failed"

@@ -1,6 +1,6 @@
 """What steps hand on when they complete: `config.handoff`, in the transaction of their result."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from django.db import transaction
 
 from agents.models import AgentInstance
 from agents.references import named
-from agents.services.handoff import hand_over, lock_memories
+from agents.services.handoff import hand_over
 from workflows.errors import MgxError, NotVisible
 from workflows.events import EventDraft, EventType
 from workflows.models import WorkflowStepExecution
@@ -21,32 +21,36 @@ class Wanted:
     """What the agent of a step is to hand on; ``handoff``: the step's own words, and its name."""
 
     step_execution_id: UUID
-    agent_id: UUID
+    agent: AgentInstance
     handoff: dict[str, Any]
     output: object
 
 
-def hand_on_results(wanted: Sequence[Wanted], now: datetime) -> list[EventDraft]:
-    """Hand on what steps made. A handoff that is refused is told; the step has completed."""
-    if not wanted:
-        return []
-    sources = AgentInstance.objects.in_bulk({each.agent_id for each in wanted})
-    runs = WorkflowStepExecution.objects.in_bulk({each.step_execution_id for each in wanted})
-    pairs = [(each, sources[each.agent_id], _target(each, sources)) for each in wanted]
-    involved = {(agent.workspace_id, agent.id) for _, *pair in pairs for agent in pair if agent}
-    for workspace_id, agent_id in sorted(involved):
-        lock_memories(workspace_id, [agent_id])
+def find_targets(wanted: Sequence[Wanted]) -> dict[UUID, AgentInstance | None]:
+    """Return to whom each step hands something on; None where there is no such agent any more."""
+    return {each.step_execution_id: _target(each) for each in wanted}
+
+
+def hand_on_results(
+    wanted: Sequence[Wanted],
+    targets: Mapping[UUID, AgentInstance | None],
+    steps: Mapping[UUID, WorkflowStepExecution],
+    now: datetime,
+) -> list[EventDraft]:
+    """Hand on what steps made. A handoff that is refused is told; the step has completed.
+
+    Call it with the memories of all who take part locked in the order of their ids.
+    """
     drafts = []
-    for each, source, target in pairs:
-        draft = _hand_on(each, source, target, now)
-        draft.workflow_execution_id = runs[each.step_execution_id].execution_id
+    for each in wanted:
+        draft = _hand_on(each, each.agent, targets[each.step_execution_id], now)
+        draft.workflow_execution_id = steps[each.step_execution_id].execution_id
         drafts.append(draft)
     return drafts
 
 
-def _target(wanted: Wanted, sources: dict[UUID, AgentInstance]) -> AgentInstance | None:
-    workspace_id = sources[wanted.agent_id].workspace_id
-    found = AgentInstance.objects.filter(workspace_id=workspace_id)
+def _target(wanted: Wanted) -> AgentInstance | None:
+    found = AgentInstance.objects.filter(workspace_id=wanted.agent.workspace_id)
     return found.filter(named([wanted.handoff["to_agent_id"]])).first()
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from agents.backends.tools import Toolbox
+from agents.backends.tool_kinds import ToolUse, described, tools_of
 from agents.faults import AgentFault, InputFault
-from tests.db.agents.contexts import ask, context_of
+from tests.db.agents.contexts import ask
 from tests.db.agents.model_server import ModelServer, serving
 from tests.db.engine.scenes import temporary
 from workflows.handlers import StepContext
@@ -179,7 +179,8 @@ def test_a_tool_is_described_as_far_as_its_annotations_tell() -> None:
         """Never called."""
 
     with temporary("test.typed")(typed):
-        tools = Toolbox(["http.request", "test.typed"], context_of("llm", {})).described()
+        uses = [ToolUse(tool="http.request"), ToolUse(tool="test.typed")]
+        tools = [described(tool) for tool, _ in tools_of(uses, remembers=False)]
     schemas = [tool["function"]["parameters"] for tool in tools]
     for schema in schemas:
         assert schema["type"] == "object"

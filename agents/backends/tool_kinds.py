@@ -1,0 +1,150 @@
+"""What a model may call: one class a kind of tool, all of them alike to the model."""
+
+import re
+from collections.abc import Iterable
+from inspect import getdoc
+from typing import Annotated, Any, Final, Literal, Protocol
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from agents.work import work_of
+from workflows.core.approval import Approval
+from workflows.core.names import Name
+from workflows.handlers import StepContext
+from workflows.handlers.task import call_task
+from workflows.tasks import Task, TaskFailure, find_task
+
+_LONGEST_NAME: Final = 64
+_LONGEST_DESCRIPTION: Final = 1_000
+
+
+def _known(name: str) -> str:
+    if find_task(name) is None:
+        raise PydanticCustomError("unknown_task", "No task is registered as {name}", {"name": name})
+    return name
+
+
+class ToolUse(BaseModel):
+    """One entry of an agent's ``tools``: the name of a tool, or an object that has it as ``tool``.
+
+    ``needs_approval``: people are asked before each call. ``required_approvers``, ``risk`` and
+    ``expires_after_seconds`` are then as in a gate.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    tool: Annotated[str, AfterValidator(_known)]
+    needs_approval: bool = False
+    required_approvers: Annotated[tuple[Name, ...], Field(max_length=50)] = ()
+    risk: Literal["low", "medium", "high"] = "high"
+    expires_after_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 86_400
+
+    @model_validator(mode="before")
+    @classmethod
+    def _may_be_a_name(cls, given: Any) -> Any:
+        return {"tool": given} if isinstance(given, str) else given
+
+    def asks(self, title: str, description: str) -> Approval:
+        """Return how people are asked; whatever they answer, the model is told."""
+        return Approval(
+            title=title[:500],
+            description=description,
+            required_approvers=self.required_approvers,
+            risk=self.risk,
+            expires_after_seconds=self.expires_after_seconds,
+            on_reject="continue",
+            on_timeout="continue",
+        )
+
+
+class Tool(Protocol):
+    """Something that a model can call."""
+
+    #: As the config and the log call it.
+    name: str
+    description: str
+    #: The JSON Schema of its arguments, an object.
+    parameters: dict[str, Any]
+
+    def check(self, arguments: dict[str, Any]) -> None:
+        """Raise TaskFailure where it could not be called with these at all."""
+        ...
+
+    async def call(self, arguments: dict[str, Any], context: StepContext) -> Any:
+        """Return its result, as JSON; ``context`` has the call's own idempotency key.
+
+        TaskFailure is told to the model; anything else fails the step's attempt.
+        """
+        ...
+
+
+class TaskTool:
+    """A registered task."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self.name = task.name
+        self.description = (getdoc(task.function) or task.name).split("\n\n")[0]
+        self.parameters = task.input_schema()
+
+    def check(self, arguments: dict[str, Any]) -> None:
+        if "context" in arguments:
+            raise TaskFailure("The arguments are not those of the tool.", "invalid_inputs")
+        self._task.read(arguments)
+
+    async def call(self, arguments: dict[str, Any], context: StepContext) -> Any:
+        given: dict[str, Any] = self._task.read(arguments)
+        if self._task.takes_context:
+            given["context"] = context
+        return await call_task(self._task, given)
+
+
+class RememberTool:
+    """Keeps something in the agent's memory, with the result of the step."""
+
+    name = "remember"
+    description = "Keep something in your memory for later work, in the place of what has this key."
+    parameters: dict[str, Any] = {
+        "type": "object",
+        "properties": {"key": {"type": "string"}, "value": {}},
+        "required": ["key", "value"],
+        "additionalProperties": False,
+    }
+
+    def check(self, arguments: dict[str, Any]) -> None:
+        key = arguments.get("key")
+        if set(arguments) != {"key", "value"} or not isinstance(key, str) or not 0 < len(key) < 256:
+            raise TaskFailure("It takes a key of 1 to 255 characters and a value", "invalid_inputs")
+
+    async def call(self, arguments: dict[str, Any], context: StepContext) -> Any:
+        work_of(context).remembered[arguments["key"]] = arguments["value"]
+        return "It is kept once this work is done."
+
+
+def tools_of(uses: Iterable[ToolUse], *, remembers: bool) -> list[tuple[Tool, ToolUse | None]]:
+    """Return the tools of an agent, with what its config says of each."""
+    found: list[tuple[Tool, ToolUse | None]] = []
+    for use in uses:
+        if task := find_task(use.tool):
+            found.append((TaskTool(task), use))
+    if remembers:
+        found.append((RememberTool(), None))
+    return found
+
+
+def told_name(name: str) -> str:
+    """Return a tool's name as the API takes names of tools."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:_LONGEST_NAME]
+
+
+def described(tool: Tool) -> dict[str, Any]:
+    """Return a tool as the API takes it."""
+    return {
+        "type": "function",
+        "function": {
+            "name": told_name(tool.name),
+            "description": tool.description[:_LONGEST_DESCRIPTION],
+            "parameters": tool.parameters,
+        },
+    }

@@ -1,0 +1,137 @@
+"""What an agent is told that it remembers when a step begins, and keeps when it completes.
+
+It keeps the step's output under the step's name, the feedback that the work was sent back with
+under ``NAME.feedback``, and what it was told to remember (``agents/work.py``), all in the
+transaction of the step's result.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from agents.memory import NewEntry, store_memories
+from agents.memory.entries import MAX_KEY, Entry
+from agents.memory.recall import recall
+from agents.memory.trust import Trust, labelled, trust_of, trust_of_agent
+from agents.models import AgentInstance
+from agents.services.assignment import Assigned
+from workflows.errors import MgxError
+from workflows.events import EventDraft, EventType
+from workflows.handlers import StepContext
+from workflows.models import WorkflowStepExecution
+
+#: How many entries an agent is told where its ``config.memory.read_entries`` says nothing.
+_READ_ENTRIES = 20
+_MOST_READ_ENTRIES = 1_000
+_FEEDBACK = ".feedback"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What the agent of a step that has completed is to keep."""
+
+    agent: AgentInstance
+    step: WorkflowStepExecution
+    output: Any
+    remembered: Mapping[str, Any]
+
+
+def tell_memories(assigned: Sequence[tuple[StepContext, Assigned]], now: datetime) -> None:
+    """Put in what the agents that were assigned remember, each its own, the oldest first.
+
+    Of work that was sent back the feedback comes last.
+    """
+    wanted = {agent.agent_instance_id: _read_entries(agent.config) for _, agent in assigned}
+    known = {
+        agent_id: [_told(entry) for entry in entries]
+        for agent_id, entries in recall(wanted, now).items()
+    }
+    for context, agent in assigned:
+        agent.memory = known.get(agent.agent_instance_id, [])
+        if context.feedback:
+            key = feedback_key(context.name)
+            others = [entry for entry in agent.memory if entry["key"] != key]
+            agent.memory = [*others, _feedback_entry(context, key)]
+
+
+def keep_results(done: Iterable[Done]) -> list[EventDraft]:
+    """Keep what agents made and were told to remember. What cannot be kept is told; the step has
+    completed. Call it with all their memories locked in the order of their ids."""
+    drafts = []
+    for each in done:
+        entries = _entries(each)
+        try:
+            store_memories(each.agent.id, each.agent.workspace_id, entries)
+        except MgxError:
+            drafts += [draft for entry in entries if (draft := _keep_one(each, entry))]
+    return drafts
+
+
+def feedback_key(step_name: str) -> str:
+    """Return under which key the feedback to a step's work is kept."""
+    return step_name[: MAX_KEY - len(_FEEDBACK)] + _FEEDBACK
+
+
+def _read_entries(config: Mapping[str, Any]) -> int:
+    memory = config.get("memory")
+    given = memory.get("read_entries") if isinstance(memory, Mapping) else None
+    if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
+        return min(given, _MOST_READ_ENTRIES)
+    return _READ_ENTRIES
+
+
+def _told(entry: Entry) -> dict[str, Any]:
+    return {
+        "key": entry.memory_key,
+        "value": entry.memory_data,
+        "trust": trust_of(entry.metadata),
+        "written_at": entry.updated_at.isoformat(),
+    }
+
+
+def _feedback_entry(context: StepContext, key: str) -> dict[str, Any]:
+    written_at = context.revised_at.isoformat() if context.revised_at else None
+    value = {"feedback": context.feedback, "revision": context.revision}
+    return {"key": key, "value": value, "trust": Trust.PERSON, "written_at": written_at}
+
+
+def _entries(done: Done) -> list[NewEntry]:
+    """Return what an agent keeps: the words of people, its result, what it was told to."""
+    step = done.step
+    about = {
+        "step_execution_id": str(step.id),
+        "execution_id": str(step.execution_id),
+        "revision": step.revision,
+    }
+    entries = []
+    if step.feedback:
+        value = {"feedback": step.feedback, "revision": step.revision}
+        words = labelled(about, Trust.PERSON)
+        entries.append(NewEntry(feedback_key(step.name), value, words))
+    about = labelled(about, trust_of_agent(done.agent.definition.agent_type))
+    entries.append(NewEntry(step.name[:MAX_KEY], done.output, about))
+    entries += [NewEntry(key, value, about) for key, value in done.remembered.items()]
+    return entries
+
+
+def _keep_one(done: Done, entry: NewEntry) -> EventDraft | None:
+    agent = done.agent
+    try:
+        store_memories(agent.id, agent.workspace_id, [entry])
+    except MgxError as refused:
+        return EventDraft(
+            EventType.AGENT_ACTIVITY,
+            agent.workspace_id,
+            workflow_execution_id=done.step.execution_id,
+            workflow_step_id=done.step.id,
+            agent_id=agent.id,
+            data={
+                "activity": "memory_refused",
+                "agent": agent.slug,
+                "memory_key": entry.memory_key[:MAX_KEY],
+                "code": refused.code,
+            },
+            message=f"{agent.name} could not keep {entry.memory_key[:60]}: {refused.message}",
+        )
+    return None
