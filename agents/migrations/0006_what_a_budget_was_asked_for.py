@@ -18,11 +18,6 @@ class Migration(migrations.Migration):
             name="cost_budget_micros",
             field=models.BigIntegerField(null=True),
         ),
-        migrations.AddField(
-            model_name="agentbudgetanswer",
-            name="earlier_answer",
-            field=models.JSONField(null=True),
-        ),
         migrations.CreateModel(
             name="AgentLoss",
             fields=[

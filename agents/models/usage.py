@@ -64,10 +64,10 @@ class AgentLoss(models.Model):
 class AgentBudgetAnswer(models.Model):
     """What people answered when a workspace's budget for a month was used up.
 
-    ``step_execution_id`` is the step that asked for all, and ``earlier_answer`` what people had
-    answered it before. While ``answered_at`` is null the answer is awaited; ``tokens`` and
-    ``cost_micros`` is what was granted besides, nothing if it was refused. ``tokens_budget`` and
-    ``cost_budget_micros``: the budget that was used up, null where there is none.
+    ``step_execution_id`` is the step that asked for all. While ``answered_at`` is null the answer
+    is awaited; ``tokens`` and ``cost_micros`` is what was granted besides, nothing if it was
+    refused. ``tokens_budget`` and ``cost_budget_micros``: the budget that was used up, null where
+    there is none.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -82,7 +82,6 @@ class AgentBudgetAnswer(models.Model):
     cost_micros = models.BigIntegerField(default=0)
     tokens_budget = models.BigIntegerField(null=True)
     cost_budget_micros = models.BigIntegerField(null=True)
-    earlier_answer = models.JSONField(null=True)
 
     class Meta:
         constraints = [
