@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from agents import api as agents
 from agents import controller_api as controller
 from agents import memory_api as memory
+from agents import messages_api as messages
 from approvals.api import decisions, files, notifications, questions, standing
 from approvals.api import views as approvals
 from workflows.api import (
@@ -136,6 +137,7 @@ urlpatterns: list[URLPattern] = [
     path("agents/<uuid:id>/shutdown/", controller.Shutdown.as_view()),
     path("agents/<uuid:id>/handoff/", controller.Handing.as_view()),
     path("agents/<uuid:id>/metrics/", controller.AgentMetrics.as_view()),
+    path("agents/<uuid:id>/messages/", messages.AgentMessages.as_view()),
     path("agents/<uuid:id>/memory/", memory.AgentMemories.as_view()),
     path("agents/<uuid:id>/memory/stats/", memory.AgentMemoryStats.as_view()),
     path("agents/<uuid:id>/memory/search/", memory.AgentMemorySearch.as_view()),

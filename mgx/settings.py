@@ -244,6 +244,7 @@ SPECTACULAR_SETTINGS = {
         "StepStatus": "workflows.api.steps.STATUSES",
         "ApprovalStatus": "approvals.models.ApprovalStatus",
         "AgentStatus": "agents.models.AgentStatus",
+        "MessageRole": "agents.models.MessageRole",
         "DecisionOutcome": "approvals.models.Outcome",
         "PersonsOutcome": "approvals.api.serializers.PERSONS_OUTCOMES",
     },
