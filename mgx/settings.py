@@ -245,6 +245,7 @@ SPECTACULAR_SETTINGS = {
         "ApprovalStatus": "approvals.models.ApprovalStatus",
         "AgentStatus": "agents.models.AgentStatus",
         "MessageRole": "agents.models.MessageRole",
+        "RoleEnum": "workflows.models.Role",
         "DecisionOutcome": "approvals.models.Outcome",
         "PersonsOutcome": "approvals.api.serializers.PERSONS_OUTCOMES",
     },
