@@ -51,6 +51,9 @@ class Amount:
         return self.tokens > 0 or self.cost_micros > 0
 
 
+NOTHING: Final = Amount()
+
+
 def cost_of(prices: Prices | None, input_tokens: int, output_tokens: int) -> int:
     """Return what tokens cost in micros, rounded up; 0 without prices."""
     if prices is None:
@@ -75,7 +78,7 @@ def needed_by(agent_type: str, config: Mapping[str, Any]) -> Amount:
     spending = spending_of(config)
     says_nothing = spending.prices is None and spending.max_tokens is None
     if says_nothing and agent_type != AgentType.LLM:
-        return Amount()
+        return NOTHING
     tokens = spending.max_tokens or DEFAULT_MAX_TOKENS
     prices = spending.prices
     return Amount(tokens, max(cost_of(prices, tokens, 0), cost_of(prices, 0, tokens)))

@@ -15,11 +15,13 @@ from typing import Any
 from uuid import UUID
 
 from agents.models import AgentDefinition, AgentInstance, AgentReservation, AgentWait
+from agents.prices import NOTHING, Amount, needed_by, spending_of
 from agents.references import named
+from agents.services.budget_requests import Budgets, Wait, hear
 from agents.services.circuit import is_doubtful, is_open, lock_for_assigning, places
-from agents.services.line import Line, Quotas
+from agents.services.line import Line, Quotas, lock_limits
 from workflows.bulk import insert_objects
-from workflows.core.outcomes import Failed
+from workflows.core.outcomes import Asks, Failed
 from workflows.core.steps import AgentStep
 from workflows.handlers import NobodyElse, NotYet, StepContext
 
@@ -49,6 +51,15 @@ class Assigned:
 
 
 @dataclass(slots=True)
+class Chosen:
+    """The agent for an attempt, why it was chosen, and what is reserved of the budget."""
+
+    assigned: Assigned
+    reason: dict[str, Any]
+    need: Amount
+
+
+@dataclass(slots=True)
 class Busy:
     """These could take the step, but have no place for it now."""
 
@@ -63,7 +74,9 @@ class Candidates:
         self._assigned: dict[UUID, AgentInstance] = {}
         self._promised: Counter[UUID] = Counter()
         lock_for_assigning()
-        self._quotas = Quotas({context.workspace_id for context in contexts}, now)
+        settings = lock_limits({context.workspace_id for context in contexts})
+        self._quotas = Quotas(settings, now)
+        self._budgets = Budgets(settings, now)
         names = {name for context in contexts if (name := _wanted(context))}
         usable = (
             AgentInstance.objects.usable()
@@ -84,8 +97,8 @@ class Candidates:
 
     def choose(
         self, context: StepContext, tried: Sequence[AgentReservation]
-    ) -> tuple[Assigned, dict[str, Any]] | Busy | NobodyElse | Failed:
-        """Return the agent for an attempt and why it was chosen, and count its place as taken.
+    ) -> Chosen | Busy | Wait | NobodyElse | Asks | Failed:
+        """Return the agent for an attempt, and count its place and what it may spend as taken.
 
         ``tried``: what those held that failed at the step just now, the last one first.
         """
@@ -108,6 +121,11 @@ class Candidates:
         if not free or not self._quotas.has_room(context.workspace_id):
             return Busy([agent.id for agent in eligible])
         chosen = min(free, key=lambda agent: self._rank(agent, step))
+        config = {**chosen.definition.config, **chosen.config}
+        need = self._need(chosen, config)
+        if refusal := self._budgets.ask(context, need, chosen.name):
+            return refusal
+        self._budgets.take(context.workspace_id, need)
         reason = self._reason(step, eligible, refusals, chosen)
         if tried:
             reason["takes_over_from"] = [self._slug_of(r.agent_instance_id) for r in tried]
@@ -122,11 +140,11 @@ class Candidates:
         self._latest = max(self._now, self._latest + timedelta(microseconds=1))
         chosen.last_assigned_at = self._latest
         self._assigned[chosen.id] = chosen
-        config = {**chosen.definition.config, **chosen.config}
         assigned = Assigned(chosen.id, chosen.name, chosen.definition.agent_type, config)
+        assigned.max_tokens = need.tokens or spending_of(config).max_tokens
         if tried:
             assigned.takes_over_from = tried[0].agent_instance.name
-        return assigned, reason
+        return Chosen(assigned, reason, need)
 
     def leave_room(self, wait: AgentWait) -> None:
         """Leave a place to a step whose turn is first and that will ask again soon."""
@@ -157,6 +175,12 @@ class Candidates:
                 {agent.slug: refused[agent.id] for agent in own if agent.id in refused},
             )
         return self._eligible[key]
+
+    def _need(self, agent: AgentInstance, config: Mapping[str, Any]) -> Amount:
+        """Return what to reserve for a step of an agent: nothing where nothing is limited."""
+        if not self._budgets.limits(agent.workspace_id):
+            return NOTHING
+        return needed_by(agent.definition.agent_type, config)
 
     def _has_room(self, agent: AgentInstance) -> bool:
         taken = self._load[agent.id] + self._promised[agent.id]
@@ -200,41 +224,46 @@ class Candidates:
 
 def reserve(
     contexts: Sequence[StepContext], now: datetime
-) -> list[Assigned | NotYet | NobodyElse | Failed]:
+) -> list[Assigned | NotYet | NobodyElse | Asks | Failed]:
     """Find and hold an agent for each attempt, first of those that wait longest; write down why."""
     candidates = Candidates(contexts, now)
     tried = _tried(contexts)
     line = Line(contexts, now)
-    answers: dict[UUID, Assigned | NotYet | NobodyElse | Failed] = {}
+    answers: dict[UUID, Assigned | NotYet | NobodyElse | Asks | Failed] = {}
+    answers.update(hear(contexts, now))
     reservations = []
     given_up = []
     for context in line:
         if isinstance(context, AgentWait):
             candidates.leave_room(context)
             continue
+        if context.step_execution_id in answers:
+            continue
         tried_by = tried.get(context.step_execution_id, [])
         choice = candidates.choose(context, tried_by)
         if isinstance(choice, NobodyElse):
             given_up.append(tried_by[0].id)
-        if isinstance(choice, Busy):
-            answers[context.step_execution_id] = line.wait(context, choice.agents)
+        if isinstance(choice, Busy | Wait):
+            agents = choice.agents if isinstance(choice, Busy) else ()
+            answers[context.step_execution_id] = line.wait(context, agents)
             continue
-        if isinstance(choice, NobodyElse | Failed):
+        if isinstance(choice, NobodyElse | Asks | Failed):
             answers[context.step_execution_id] = choice
             continue
-        assigned, reason = choice
-        answers[context.step_execution_id] = assigned
+        answers[context.step_execution_id] = choice.assigned
         limit = context.step.timeout_seconds
         hold = timedelta(seconds=limit + 60) if limit else _LONGEST_HOLD
         reservations.append(
             AgentReservation(
                 workspace_id=context.workspace_id,
-                agent_instance_id=assigned.agent_instance_id,
+                agent_instance_id=choice.assigned.agent_instance_id,
                 step_execution_id=context.step_execution_id,
                 attempt=context.attempt,
-                reason=reason,
+                reason=choice.reason,
                 reserved_at=now,
                 expires_at=now + hold,
+                tokens_reserved=choice.need.tokens,
+                cost_reserved_micros=choice.need.cost_micros,
             )
         )
     insert_objects(reservations)

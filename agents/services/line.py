@@ -6,11 +6,13 @@ its run has ended or its worker died, stands in nobody's way for long.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from agents.models import AgentReservation, AgentWait
+from agents.services.budgets import BUDGETS
 from workflows.handlers import NotYet, StepContext
 from workflows.models import Workspace
 from workflows.policies import MAX_AGENT_STEPS
@@ -50,7 +52,8 @@ class Line:
                 yield self._known[step_id]
 
     def wait(self, context: StepContext, agents: Collection[UUID]) -> NotYet:
-        """Let a step that ``agents`` could take wait its turn."""
+        """Let a step that ``agents`` could take wait its turn; none: it waits for something else,
+        and keeps its turn meanwhile without a place."""
         self._waits.append(
             AgentWait(
                 id=context.step_execution_id,
@@ -60,7 +63,7 @@ class Line:
                 asked_at=self._now,
             )
         )
-        is_at_the_head = len(self._waits) <= _HEAD
+        is_at_the_head = bool(agents) and len(self._waits) <= _HEAD
         return NotYet(_SOON) if is_at_the_head else NotYet()
 
     def write(self) -> None:
@@ -80,20 +83,31 @@ class Line:
             ).delete()
 
 
+def lock_limits(workspace_ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
+    """Return the settings of those workspaces that limit their agents. The rows of these stay
+    locked until the transaction ends."""
+    limited = (
+        Workspace.objects.filter(id__in=workspace_ids)
+        .filter(settings__has_any_keys=[MAX_AGENT_STEPS, *BUDGETS])
+        .order_by("id")
+        .select_for_update(no_key=True)
+    )
+    return {row.id: row.settings for row in limited.only("id", "settings")}
+
+
 class Quotas:
     """How many more steps the agents of each workspace may have, where there is a limit.
 
-    The rows of the workspaces with one stay locked until the transaction ends.
+    ``settings``: those of the workspaces, whose rows are locked.
     """
 
-    def __init__(self, workspace_ids: Collection[UUID], now: datetime) -> None:
-        limited = (
-            Workspace.objects.filter(id__in=workspace_ids, settings__has_key=MAX_AGENT_STEPS)
-            .order_by("id")
-            .select_for_update(no_key=True)
-        )
+    def __init__(self, settings: Mapping[UUID, Mapping[str, Any]], now: datetime) -> None:
         self._left = Counter(
-            {row.id: int(row.settings[MAX_AGENT_STEPS]) for row in limited.only("id", "settings")}
+            {
+                workspace_id: int(said[MAX_AGENT_STEPS])
+                for workspace_id, said in settings.items()
+                if MAX_AGENT_STEPS in said
+            }
         )
         if self._left:
             held = AgentReservation.objects.filter(
