@@ -2,15 +2,19 @@
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from django.http import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents.memory import NewEntry, get_memory_stats, retrieve_memory, search_memory
-from agents.memory.entries import MAX_KEY
-from agents.memory.erasing import LOOKED_IN
-from agents.models import AgentInstance
+from agents.memory.entries import MAX_KEY, check_key
+from agents.memory.erasing import MEMORY, Erased, Place
+from agents.memory.trust import Trust, trust_of
+from agents.models import AgentInstance, AgentMemoryPast
+from agents.services.memory_export import JSON_LINES, export_memory_as, export_name
 from agents.services.memory_storing import (
     clear_memory_as,
     erase_memory_as,
@@ -21,10 +25,18 @@ from workflows.api.base import ApiView, caller, get_visible
 from workflows.api.fields import ObjectField, StrictSerializer, TextField, WholeField, read_input
 from workflows.api.idempotency import idempotent
 from workflows.api.pagination import LIMIT, MAX_LIMIT, read_limit
+from workflows.core.errors import Problem
+from workflows.downloads import stream
+from workflows.errors import InvalidInput
 
 _KEY = OpenApiParameter("key", str, description="Only the entry of this key")
+_ERASE = OpenApiParameter(
+    "erase", bool, description="With a key: also what it held before, and what handoffs hold"
+)
 _THREADED = OpenApiParameter(
-    "threaded", bool, description="With a key: also what other agents were handed of it"
+    "threaded",
+    bool,
+    description="With a key: erase it, and also what other agents were handed of it",
 )
 _LIMIT = OpenApiParameter(
     "limit",
@@ -34,12 +46,14 @@ _LIMIT = OpenApiParameter(
 
 
 class MemoryEntrySerializer(serializers.Serializer[Any]):
-    """An entry; ``threaded_from`` is the agent that it was copied from."""
+    """An entry; ``threaded_from`` is the agent that it was copied from. ``trust``: by whom it was
+    written, a person, an agent of this installation, or somebody outside."""
 
     id = serializers.UUIDField()
     memory_key = serializers.CharField()
     memory_data = serializers.JSONField()
     metadata = serializers.DictField()
+    trust = serializers.ChoiceField(choices=list(Trust))
     size_bytes = serializers.IntegerField()
     threaded_from = serializers.UUIDField(allow_null=True)
     created_at = serializers.DateTimeField()
@@ -67,13 +81,49 @@ class MemoryStatsSerializer(serializers.Serializer[Any]):
     evictions = serializers.IntegerField()
 
 
-class ClearedSerializer(serializers.Serializer[Any]):
-    """How many entries were deleted, of which agents, and where it was looked."""
+class MemoryPastSerializer(serializers.ModelSerializer[AgentMemoryPast]):
+    """A value that an agent remembered until ``ended_at``: what became of it, and by whom."""
 
-    deleted = serializers.IntegerField()
+    trust = serializers.SerializerMethodField()
+
+    class Meta:
+        model = AgentMemoryPast
+        fields = [
+            "id",
+            "memory_key",
+            "memory_data",
+            "metadata",
+            "trust",
+            "size_bytes",
+            "threaded_from",
+            "written_at",
+            "ended_at",
+            "change",
+            "actor",
+        ]
+
+    @extend_schema_field(serializers.ChoiceField(choices=list(Trust)))
+    def get_trust(self, value: AgentMemoryPast) -> str:
+        return trust_of(value.metadata)
+
+
+class PlaceSerializer(serializers.Serializer[Any]):
+    """Where it was looked: how many rows held the key, and how many of them were deleted."""
+
+    place = serializers.CharField()
+    found = serializers.IntegerField()
+    removed = serializers.IntegerField()
+
+
+class ClearedSerializer(serializers.Serializer[Any]):
+    """How many entries were deleted, of which agents; where it was looked, and where it was not."""
+
+    deleted = serializers.IntegerField(source="entries")
     agents = serializers.ListField(child=serializers.UUIDField())
     handoffs = serializers.IntegerField()
     looked_in = serializers.ListField(child=serializers.CharField())
+    places = PlaceSerializer(many=True)
+    not_looked_in = serializers.ListField(child=serializers.CharField())
 
 
 class NewMemoryRequest(StrictSerializer):
@@ -124,19 +174,58 @@ class AgentMemories(_MemoryView):
         entry = store_memory_as(caller(request), agent, new)
         return Response(MemoryEntrySerializer(entry).data, status=status.HTTP_201_CREATED)
 
-    @extend_schema(parameters=[_KEY, _THREADED], responses={200: ClearedSerializer})
+    @extend_schema(parameters=[_KEY, _ERASE, _THREADED], responses={200: ClearedSerializer})
     def delete(self, request: Request, id: Any) -> Response:
-        """Delete the entry of a key; without one, everything that an agent remembers."""
+        """Delete the entry of a key; without one, everything that an agent remembers.
+
+        What it was is told for a while (``history/``), unless it is erased.
+        """
         agent = self.agent(request, id)
-        key = request.query_params.get("key")
-        if key is not None and request.query_params.get("threaded") == "true":
-            erased = erase_memory_as(caller(request), agent, key)
-            found = (erased.entries, erased.agents, erased.handoffs, erased.looked_in)
+        asked = request.query_params
+        key, threaded = asked.get("key"), asked.get("threaded") == "true"
+        if threaded or asked.get("erase") == "true":
+            if key is None:
+                problem = Problem("", "required", "Erase which key?", "/key")
+                raise InvalidInput("Say which key is to be erased.", [problem])
+            erased = erase_memory_as(caller(request), agent, key, threaded=threaded)
         else:
             deleted = clear_memory_as(caller(request), agent, key)
-            found = (deleted, [agent.pk] if deleted else [], 0, LOOKED_IN[:1])
-        names = ("deleted", "agents", "handoffs", "looked_in")
-        return Response(ClearedSerializer(dict(zip(names, found, strict=True))).data)
+            places = [Place(MEMORY, deleted, deleted)]
+            erased = Erased(places, [agent.pk] if deleted else [], ())
+        return Response(ClearedSerializer(erased).data)
+
+
+class AgentMemoryHistory(_MemoryView):
+    serializer_class = MemoryPastSerializer
+    orderings = {"-ended_at": "ended_at"}
+
+    @extend_schema(parameters=[OpenApiParameter("key", str, description="Only what this key held")])
+    def get(self, request: Request, id: Any) -> Response:
+        """What an agent remembered before, what ended last first."""
+        agent = self.agent(request, id)
+        values = AgentMemoryPast.objects.filter(agent_instance=agent)
+        key = request.query_params.get("key")
+        if key is not None:
+            values = values.filter(memory_key=check_key(key))
+        return self.answer_page(values.filter(workspace_id=agent.workspace_id))
+
+
+class AgentMemoryExport(_MemoryView):
+    serializer_class = MemoryEntriesSerializer
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("past", bool, description="Also what the agent remembered before")
+        ],
+        responses={(200, JSON_LINES): OpenApiTypes.STR},
+    )
+    def get(self, request: Request, id: Any) -> HttpResponseBase:
+        """All that an agent remembers as JSON Lines; ``kind`` says what a line is: ``entry`` or
+        ``past``."""
+        agent = self.agent(request, id)
+        past = request.query_params.get("past") == "true"
+        lines = export_memory_as(caller(request), agent, past=past)
+        return stream(request._request, lines, JSON_LINES, export_name(agent))
 
 
 class AgentMemoryStats(_MemoryView):

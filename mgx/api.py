@@ -141,6 +141,8 @@ urlpatterns: list[URLPattern] = [
     path("agents/<uuid:id>/memory/", memory.AgentMemories.as_view()),
     path("agents/<uuid:id>/memory/stats/", memory.AgentMemoryStats.as_view()),
     path("agents/<uuid:id>/memory/search/", memory.AgentMemorySearch.as_view()),
+    path("agents/<uuid:id>/memory/history/", memory.AgentMemoryHistory.as_view()),
+    path("agents/<uuid:id>/memory/export/", memory.AgentMemoryExport.as_view()),
     path("agents/<uuid:id>/memory/thread/", memory.AgentMemoryThread.as_view()),
     path("events/", events.Events.as_view()),
     path("webhooks/", webhooks.Webhooks.as_view()),

@@ -363,7 +363,7 @@ MGX_MAX_STEPS: int = env.int("MGX_MAX_STEPS", default=5_000)
 MGX_MEMORY_MAX_BYTES: int = env.int("MGX_MEMORY_MAX_BYTES", default=104_857_600)
 MGX_MEMORY_MAX_ENTRIES: int = env.int("MGX_MEMORY_MAX_ENTRIES", default=1_000)
 MGX_MEMORY_TTL_SECONDS: int = env.int("MGX_MEMORY_TTL_SECONDS", default=86_400)
-#: Days for which values that were replaced, cleared, evicted or that expired are told; 0: not at all.
+#: Days for which values are told that agents remembered before; 0: not at all.
 MGX_MEMORY_HISTORY_DAYS: int = env.int("MGX_MEMORY_HISTORY_DAYS", default=7)
 #: Days for which it is kept what agents were told and said; 0: for ever.
 MGX_AGENT_MESSAGE_DAYS: int = env.int("MGX_AGENT_MESSAGE_DAYS", default=30)

@@ -5,6 +5,7 @@ To store and to read: ``writing.py`` and ``reading.py``; what is evicted: ``spac
 
 from asgiref.sync import sync_to_async
 
+from agents.memory.copying import thread_context_between_steps
 from agents.memory.entries import Entry, NewEntry
 from agents.memory.erasing import Erased, erase_memory
 from agents.memory.reading import (
@@ -13,12 +14,8 @@ from agents.memory.reading import (
     retrieve_memory,
     search_memory,
 )
-from agents.memory.writing import (
-    clear_memory,
-    store_memories,
-    store_memory,
-    thread_context_between_steps,
-)
+from agents.memory.trust import Trust
+from agents.memory.writing import clear_memory, store_memories, store_memory
 
 astore_memory = sync_to_async(store_memory)
 astore_memories = sync_to_async(store_memories)
@@ -34,6 +31,7 @@ __all__ = [
     "Erased",
     "MemoryStats",
     "NewEntry",
+    "Trust",
     "aclear_memory",
     "aerase_memory",
     "aget_memory_stats",

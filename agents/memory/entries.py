@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final, Self
 from uuid import UUID
 
+from agents.memory.trust import Trust, trust_of
 from workflows.bulk import as_moment, as_uuid
 from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import Problem, UnstorableError
@@ -26,12 +27,16 @@ COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class NewEntry:
-    """What is to be stored. ``ttl_seconds``: how long it is kept; None: as long as the agent's."""
+    """What is to be stored. ``ttl_seconds``: how long it is kept; None: as long as the agent's.
+
+    ``trust``: by whom it was written; what ``metadata`` says of that is overwritten.
+    """
 
     memory_key: str
     memory_data: Any
     metadata: Mapping[str, Any] = field(default_factory=dict)
     ttl_seconds: int | None = None
+    trust: Trust = Trust.AGENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,11 @@ class Entry:
     created_at: datetime
     updated_at: datetime
     expires_at: datetime | None
+
+    @property
+    def trust(self) -> Trust:
+        """By whom it was written."""
+        return trust_of(self.metadata)
 
     @classmethod
     def from_row(cls, row: tuple[Any, ...]) -> Self:

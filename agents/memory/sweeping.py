@@ -1,12 +1,15 @@
-"""What is deleted every night: entries that have expired, and what is above limits made lower."""
+"""What is deleted every night: entries that have expired, what is above limits made lower, and
+what was remembered before so long ago that nobody is told of it any more."""
 
 import json
 from collections.abc import Iterator
 from uuid import UUID
 
+from agents.memory import past
 from agents.memory.limits import limits_of
 from agents.memory.space import Space, one_transaction
 from workflows.bulk import as_uuid, select
+from workflows.clock import database_now
 from workflows.errors import NotVisible
 
 
@@ -22,6 +25,28 @@ def sweep() -> int:
                 space.make_room()
                 space.close()
                 count += before - space.total_entries
+        except NotVisible:
+            continue  # it was deleted meanwhile
+    return count
+
+
+def sweep_past() -> int:
+    """Delete what ended too long ago, a transaction an agent; return how many values it was."""
+    moment = past.kept_since(database_now())
+    count = 0
+    for agent_id, workspace_id in select(
+        "SELECT agent_instance_id, workspace_id FROM agents_agentmemory m WHERE EXISTS"
+        " (SELECT 1 FROM agents_agentmemorypast p WHERE p.ended_at < %s"
+        " AND p.agent_instance_id = m.agent_instance_id) ORDER BY agent_instance_id",
+        moment,
+    ):
+        try:
+            with one_transaction():
+                space = Space.lock(as_uuid(agent_id), as_uuid(workspace_id))
+                deleted, taken = past.delete_older(space.agent_instance_id, moment)
+                space.past_size_bytes -= taken
+                space.close()
+                count += deleted
         except NotVisible:
             continue  # it was deleted meanwhile
     return count

@@ -17,6 +17,7 @@ from django.db import transaction
 from agents.memory import NewEntry, store_memories, thread_context_between_steps
 from agents.memory.entries import as_identifier, as_json, check_key, no_agent
 from agents.memory.space import Space
+from agents.memory.trust import Trust, trust_of_agent
 from agents.models import AgentHandoff, AgentInstance, AgentMemoryEntry, AgentStatus
 from workflows.clock import database_now
 from workflows.core.errors import Problem
@@ -57,10 +58,12 @@ def handoff_context(
         require_role(user, source.workspace_id, Role.EDITOR)
     with transaction.atomic():
         now = database_now()
+        actor = f"user:{user.get_username()}" if user else SYSTEM
         handoff, draft = hand_over(
-            source, to_agent_id, context or {}, context_keys, handoff_metadata or {}, now
-        )
-        draft.actor = f"user:{user.get_username()}" if user else SYSTEM
+            source, to_agent_id, context or {}, context_keys, handoff_metadata or {}, now,
+            actor=actor, trust=Trust.AGENT if user else None,
+        )  # fmt: skip
+        draft.actor = actor
         append_events([draft], now)
     return handoff
 
@@ -76,8 +79,16 @@ def hand_over(
     metadata: Mapping[str, Any],
     now: datetime,
     step_execution_id: UUID | None = None,
+    *,
+    actor: str | None = None,
+    trust: Trust | None = None,
 ) -> tuple[AgentHandoff, EventDraft]:
-    """Do it inside the transaction that is open, and return the record and its event."""
+    """Do it inside the transaction that is open, and return the record and its event.
+
+    ``actor``: who does it; None: the first agent itself. ``trust``: the label of the context; None:
+    that of what the agent makes. Entries of its memory keep their own.
+    """
+    actor = actor or f"agent:{source.slug}"
     target = _find_target(source, to_agent_id)
     keys = list(dict.fromkeys(check_key(key) for key in context_keys))
     for key in context:
@@ -91,12 +102,13 @@ def hand_over(
     if hops > settings.MGX_MAX_HANDOFF_HOPS:
         raise _refusal("too_many_hops", f"It went through {parent and parent.hops} hands already")
     copies = thread_context_between_steps(
-        source.id, target.id, source.workspace_id, None, [key for key in keys if key not in context]
-    )
+        source.id, target.id, source.workspace_id, None,
+        [key for key in keys if key not in context], actor=actor,
+    )  # fmt: skip
     origin = {"threaded_from": str(source.id), "threaded_at": now.isoformat()}
-    store_memories(
-        target.id, source.workspace_id, [NewEntry(k, v, origin) for k, v in context.items()]
-    )
+    label = trust or trust_of_agent(source.definition.agent_type)
+    entries = [NewEntry(key, value, origin, trust=label) for key, value in context.items()]
+    store_memories(target.id, source.workspace_id, entries, actor=actor)
     handoff = AgentHandoff.objects.create(
         workspace_id=source.workspace_id,
         from_agent=source,

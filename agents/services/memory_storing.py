@@ -1,6 +1,8 @@
 """What people have agents remember, clear and erase. What is told of it names keys, not values."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -9,28 +11,36 @@ from agents.memory import (
     Entry,
     Erased,
     NewEntry,
+    Trust,
     clear_memory,
     erase_memory,
     store_memories,
     thread_context_between_steps,
 )
+from agents.memory.trust import KEY
 from agents.models import AgentInstance
 from workflows.clock import database_now
+from workflows.core.errors import Problem
+from workflows.errors import InvalidInput
 from workflows.events import EventDraft, EventType, append_events
 from workflows.models import Role, User
 from workflows.services.access import require_role
 
 
 def store_memory_as(user: User, agent: AgentInstance, new: NewEntry) -> Entry:
-    """Have an agent remember something, and return the entry.
+    """Have an agent remember something, and return the entry, which a person has written then.
 
     Raises:
         NotVisible, NotPermitted: the user is no editor of the agent's workspace.
-        InvalidInput: it cannot be kept.
+        InvalidInput: it cannot be kept, or says itself how far it can be trusted.
     """
+    if KEY in new.metadata:
+        problem = Problem("", "reserved", "MGX says this itself; leave it out", f"/metadata/{KEY}")
+        raise InvalidInput("How far an entry can be trusted is not yours to say.", [problem])
+    new = replace(new, trust=Trust.PERSON)
     with transaction.atomic():
         require_role(user, agent.workspace_id, Role.EDITOR)
-        [entry] = store_memories(agent.pk, agent.workspace_id, [new])
+        [entry] = store_memories(agent.pk, agent.workspace_id, [new], actor=_actor(user))
         said = f"{user.username} stored {entry.memory_key} in the memory of {agent.name}"
         _tell(user, agent, {"stored": [entry.memory_key]}, said)
     return entry
@@ -49,7 +59,7 @@ def thread_memory_as(
     with transaction.atomic():
         require_role(user, agent.workspace_id, Role.EDITOR)
         copies = thread_context_between_steps(
-            agent.pk, to_agent_id, agent.workspace_id, agent.project_id, keys
+            agent.pk, to_agent_id, agent.workspace_id, agent.project_id, keys, actor=_actor(user)
         )
         if copies:
             target = AgentInstance.objects.get(pk=to_agent_id)
@@ -68,7 +78,7 @@ def clear_memory_as(user: User, agent: AgentInstance, key: str | None = None) ->
     """
     with transaction.atomic():
         require_role(user, agent.workspace_id, Role.EDITOR)
-        count = clear_memory(agent.pk, agent.workspace_id, key)
+        count = clear_memory(agent.pk, agent.workspace_id, key, actor=_actor(user))
         if count:
             what = f"the key {key}" if key is not None else f"all {count:,} entries"
             said = f"{user.username} cleared {what} of the memory of {agent.name}"
@@ -76,8 +86,8 @@ def clear_memory_as(user: User, agent: AgentInstance, key: str | None = None) ->
     return count
 
 
-def erase_memory_as(user: User, agent: AgentInstance, key: str) -> Erased:
-    """Delete the entry of a key, and all that other agents were handed of it.
+def erase_memory_as(user: User, agent: AgentInstance, key: str, *, threaded: bool) -> Erased:
+    """Delete the entry of a key and its past; ``threaded``: all that others were handed of it, too.
 
     Raises:
         NotVisible, NotPermitted: the user is no editor of the agent's workspace.
@@ -85,17 +95,23 @@ def erase_memory_as(user: User, agent: AgentInstance, key: str) -> Erased:
     """
     with transaction.atomic():
         require_role(user, agent.workspace_id, Role.EDITOR)
-        erased = erase_memory(agent.pk, agent.workspace_id, key)
-        said = f"{user.username} erased {key} from the memory of {agent.name} and from all copies"
-        _tell(user, agent, {"erased": [key], "entries": erased.entries}, said)
+        erased = erase_memory(agent.pk, agent.workspace_id, key, threaded=threaded)
+        said = f"{user.username} erased {key} from the memory of {agent.name}"
+        removed = {each.place: each.removed for each in erased.places}
+        data = {"erased": [key], "entries": erased.entries, "removed": removed}
+        _tell(user, agent, data, f"{said} and from all copies" if threaded else said)
     return erased
 
 
-def _tell(user: User, agent: AgentInstance, data: dict[str, object], message: str) -> None:
+def _actor(user: User) -> str:
+    return f"user:{user.username}"
+
+
+def _tell(user: User, agent: AgentInstance, data: dict[str, Any], message: str) -> None:
     draft = EventDraft(
         EventType.AGENT_CONTEXT_UPDATED,
         agent.workspace_id,
-        actor=f"user:{user.username}",
+        actor=_actor(user),
         agent_id=agent.pk,
         data=data,
         message=message,

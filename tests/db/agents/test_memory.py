@@ -82,7 +82,7 @@ class TestStoring:
         [found] = retrieve_memory(planner.pk, planner.workspace_id, "k")
         assert found == stored
         assert found.memory_data == data
-        assert found.metadata == {"by": "x"}
+        assert found.metadata == {"by": "x", "trust": "agent"}
         assert found.size_bytes == len(dumps_canonical(data).encode())
         assert found.expires_at - found.updated_at == timedelta(days=1)
 

@@ -123,7 +123,16 @@ def test_a_key_can_be_erased_with_its_copies(api, agents, url, stored):
     post(client, f"{url}thread/", to_agent_id=str(agents["executor"].pk), context_keys=["c"])
     answer = client.delete(f"{url}?key=c&threaded=true").json()
     assert (answer["deleted"], set(answer["agents"])) == (2, ids)
-    assert answer["looked_in"] == ["memory", "threaded copies", "handoffs"]
+    assert [tuple(place.values()) for place in answer["places"]] == [
+        ("memory", 1, 1),
+        ("past values", 0, 0),
+        ("search words", 2, 2),
+        ("threaded copies", 1, 1),
+        ("past values of threaded copies", 0, 0),
+        ("handoffs", 0, 0),
+    ]
+    assert answer["looked_in"] == [place["place"] for place in answer["places"]]
+    assert "messages of agents and their models" in answer["not_looked_in"]
     assert not AgentMemoryEntry.objects.filter(memory_key="c").exists()
     assert api("viewer").delete(f"{url}?key=c&threaded=true").status_code == 403
 
