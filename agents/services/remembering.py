@@ -13,7 +13,7 @@ from typing import Any
 from agents.memory import NewEntry, store_memories
 from agents.memory.entries import MAX_KEY, Entry
 from agents.memory.recall import recall
-from agents.memory.trust import Trust, labelled, trust_of, trust_of_agent
+from agents.memory.trust import Trust, trust_of, trust_of_agent
 from agents.models import AgentInstance
 from agents.services.assignment import Assigned
 from workflows.errors import MgxError
@@ -62,7 +62,9 @@ def keep_results(done: Iterable[Done]) -> list[EventDraft]:
     for each in done:
         entries = _entries(each)
         try:
-            store_memories(each.agent.id, each.agent.workspace_id, entries)
+            store_memories(
+                each.agent.id, each.agent.workspace_id, entries, actor=f"agent:{each.agent.slug}"
+            )
         except MgxError:
             drafts += [draft for entry in entries if (draft := _keep_one(each, entry))]
     return drafts
@@ -107,18 +109,16 @@ def _entries(done: Done) -> list[NewEntry]:
     entries = []
     if step.feedback:
         value = {"feedback": step.feedback, "revision": step.revision}
-        words = labelled(about, Trust.PERSON)
-        entries.append(NewEntry(feedback_key(step.name), value, words))
-    about = labelled(about, trust_of_agent(done.agent.definition.agent_type))
-    entries.append(NewEntry(step.name[:MAX_KEY], done.output, about))
-    entries += [NewEntry(key, value, about) for key, value in done.remembered.items()]
-    return entries
+        entries.append(NewEntry(feedback_key(step.name), value, about, trust=Trust.PERSON))
+    trust = trust_of_agent(done.agent.definition.agent_type)
+    made = {step.name[:MAX_KEY]: done.output, **done.remembered}
+    return entries + [NewEntry(key, value, about, trust=trust) for key, value in made.items()]
 
 
 def _keep_one(done: Done, entry: NewEntry) -> EventDraft | None:
     agent = done.agent
     try:
-        store_memories(agent.id, agent.workspace_id, [entry])
+        store_memories(agent.id, agent.workspace_id, [entry], actor=f"agent:{agent.slug}")
     except MgxError as refused:
         return EventDraft(
             EventType.AGENT_ACTIVITY,
