@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents.models import AgentType
 
@@ -25,6 +25,8 @@ Price = Annotated[float, Field(strict=True, ge=0, le=_HIGHEST_PRICE, allow_inf_n
 
 class Prices(BaseModel):
     """What a million tokens cost."""
+
+    model_config = ConfigDict(extra="forbid")
 
     input_per_million: Price = 0.0
     output_per_million: Price = 0.0

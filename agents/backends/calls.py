@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from agents.faults import AgentFault, InputFault
+from agents.prices import SpendingConfig
 from workflows.core.canonical import loads_strict
 from workflows.core.errors import CanonicalError
 from workflows.net import ForbiddenAddress, UnknownHost, check_url, is_exempt, origin_of
@@ -29,7 +30,7 @@ _MOST_PROBLEMS = 5
 _SECRET_NAME = re.compile(r"(?i)(key|secret|token|password|authorization)$")
 
 
-class OutsideConfig(BaseModel):
+class OutsideConfig(SpendingConfig):
     """What the config of an agent outside says; it names secrets, and holds none."""
 
     @model_validator(mode="before")

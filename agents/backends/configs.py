@@ -8,10 +8,12 @@ from pydantic import ValidationError
 
 from agents.models import AgentType
 
-_MODELS = {
+_MODELS: dict[str, str] = {
     AgentType.HTTP: "agents.backends.http.HttpConfig",
     AgentType.LLM: "agents.backends.llm.LlmConfig",
 }
+#: What an agent of any other type may say.
+_OF_ALL = "agents.prices.SpendingConfig"
 
 
 def find_wrong_config(agent_type: str, config: Mapping[str, Any], *, is_whole: bool) -> list[str]:
@@ -21,10 +23,9 @@ def find_wrong_config(agent_type: str, config: Mapping[str, Any], *, is_whole: b
     """
     from agents.backends.calls import problems_of  # only who edits agents needs it
 
-    if agent_type not in _MODELS:
-        return []
+    model = import_string(_MODELS.get(agent_type, _OF_ALL))
     try:
-        import_string(_MODELS[AgentType(agent_type)]).model_validate(dict(config))
+        model.model_validate(dict(config))
     except ValidationError as error:
         return problems_of(error, besides="" if is_whole else "missing")
     return []

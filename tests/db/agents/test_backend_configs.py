@@ -46,6 +46,14 @@ def said(answer: Any) -> list[str]:
         ("llm", {"base_url": "ftp://x"}, "base_url: A URL begins with https:// or http://"),
         ("llm", {"tools": ["nowhere"]}, "tools.0.tool: No task is registered as nowhere"),
         ("llm", {"output_schema": {"type": "x"}}, "output_schema: A form is a schema of type"),
+        ("llm", {"max_tokens": 0}, "max_tokens: Input should be greater than or equal to 1"),
+        ("demo", {"max_tokens": "many"}, "max_tokens: Input should be a valid integer"),
+        (
+            "http",
+            {"prices": {"input_per_million": -1}},
+            "prices.input_per_million: Input should be greater than or equal to 0",
+        ),
+        ("python", {"prices": {"per_token": 1}}, "prices.per_token: Extra inputs"),
         ("llm", {"max_turns": 1000}, "max_turns: Input should be less than or equal to 50"),
     ],
 )
