@@ -47,7 +47,7 @@ _WITNESS = {
         " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION witness()",
     ],
 }
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 1.0
 
 
 def hire(count: int, places: int) -> None:
