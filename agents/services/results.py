@@ -31,6 +31,7 @@ def keep_and_hand_on(results: Sequence[Result], now: datetime) -> list[EventDraf
     steps = WorkflowStepExecution.objects.only(
         "id", "execution_id", "name", "revision", "feedback"
     ).in_bulk([result.step_execution_id for result in results])
+    results = [result for result in results if result.step_execution_id in steps]
     wanted = [
         Wanted(result.step_execution_id, result.agent, result.handoff, result.output)
         for result in results
