@@ -1,4 +1,5 @@
-"""What the page of an agent shows: how it stands and did, its steps, memory and handoffs."""
+"""What the page of an agent shows: how it stands and did, its steps, what was said, memory and
+handoffs."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 from agents.masking import text_without_secrets, without_secrets
 from agents.pages.assignments import Assignment, latest_assignments
+from agents.pages.conversations import Conversation, conversations
 from agents.pages.handoffs import HandoffLine, latest_handoffs
 from agents.pages.memory_list import MemoryList
 from agents.pages.performance import PERIODS, Course, Performance, Performances, Period
@@ -21,7 +23,8 @@ class AgentPage:
     """An agent with its `load` and `standing` at `now`.
 
     Args:
-        asked: the query of the address: `period`, and what its memory is asked for.
+        asked: the query of the address: `period`, `conversation` (the id of a step execution),
+            and what its memory is asked for.
     """
 
     def __init__(self, agent: Any, asked: Mapping[str, str], now: datetime) -> None:
@@ -29,6 +32,7 @@ class AgentPage:
         self.now = now
         self.period_name = asked["period"] if asked.get("period") in PERIODS else "day"
         self.periods = [(name, period.word) for name, period in PERIODS.items()]
+        self.asked_conversation = asked.get("conversation", "")
         self.memory = MemoryList(agent, asked, now)
 
     @property
@@ -68,6 +72,11 @@ class AgentPage:
     def handoffs(self) -> list[HandoffLine]:
         """What it handed over and got."""
         return latest_handoffs(self.agent)
+
+    @cached_property
+    def conversations(self) -> list[Conversation]:
+        """What it was told and said."""
+        return conversations(self.agent, self.asked_conversation)
 
     @cached_property
     def _performances(self) -> Performances:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -74,7 +74,7 @@ def latest_assignments(
         found = found.filter(agent_instance=agent)
     newest = "-id" if agent is None else "-reserved_at"
     rows = list(found.select_related("agent_instance").order_by(newest)[:count])
-    steps = _steps_of(workspace_id, rows)
+    steps = steps_by_id(workspace_id, {row.step_execution_id for row in rows})
     known = _slugs_of(workspace_id, rows)
     return [
         Assignment(
@@ -87,6 +87,16 @@ def latest_assignments(
         )
         for row in rows
     ]
+
+
+def steps_by_id(workspace_id: UUID, ids: Collection[UUID]) -> dict[UUID, WorkflowStepExecution]:
+    """Return those of the steps that are still kept, with what a link to them says."""
+    steps = WorkflowStepExecution.objects.filter(execution__workspace_id=workspace_id)
+    steps = steps.select_related("execution__workflow").only(
+        "id", "name", "revision", "execution__number", "execution__workflow__name"
+    )
+    found: dict[UUID, WorkflowStepExecution] = steps.in_bulk(ids)
+    return found
 
 
 def candidates_of(row: AgentReservation, known: set[str]) -> tuple[Candidate, ...]:
@@ -125,19 +135,6 @@ def taken_from(row: AgentReservation) -> str:
 def _entries(reason: Any, name: str) -> Mapping[str, Any]:
     entries = reason.get(name) if isinstance(reason, Mapping) else None
     return entries if isinstance(entries, Mapping) else {}
-
-
-def _steps_of(
-    workspace_id: UUID, rows: list[AgentReservation]
-) -> dict[UUID, WorkflowStepExecution]:
-    steps = WorkflowStepExecution.objects.filter(execution__workspace_id=workspace_id)
-    steps = steps.select_related("execution__workflow").only(
-        "id", "name", "revision", "execution__number", "execution__workflow__name"
-    )
-    found: dict[UUID, WorkflowStepExecution] = steps.in_bulk(
-        [row.step_execution_id for row in rows]
-    )
-    return found
 
 
 def _slugs_of(workspace_id: UUID, rows: list[AgentReservation]) -> set[str]:

@@ -1,16 +1,21 @@
-"""What the page of a run says of an agent's step: why that agent, and who had failed before."""
+"""What the page of a run says of an agent's step: why that agent, who had failed before, and where
+to read what was said."""
 
 from __future__ import annotations
 
-from agents.models import AgentInstance, AgentReservation
+from django.db.models import Count, Max
+from django.urls import reverse
+
+from agents.models import AgentInstance, AgentMessage, AgentReservation
 from agents.pages.assignments import Candidate, candidates_of, strategy_of, taken_from
 from workflows.models import WorkflowStepExecution
+from workflows.pages.chosen_step import Fact
 
 _NAMED_AT_MOST = 5
 
 
-def tell(row: WorkflowStepExecution) -> list[tuple[str, str]]:
-    """Return facts about the latest assignment of a step, each with its name; two queries."""
+def tell(row: WorkflowStepExecution) -> list[Fact]:
+    """Return facts about the latest assignment of a step; three queries."""
     found = AgentReservation.objects.filter(
         step_execution_id=row.pk, workspace_id=row.execution.workspace_id
     )
@@ -23,10 +28,28 @@ def tell(row: WorkflowStepExecution) -> list[tuple[str, str]]:
     others = [_scored(each) for each in candidates if not each.refusal and not each.is_chosen]
     chosen = [_scored(each) for each in candidates if each.is_chosen]
     return [
-        ("Agent chosen by", ", ".join([strategy_of(taken), *chosen]) if chosen else ""),
-        ("Chosen over", ", ".join(others[:_NAMED_AT_MOST])),
-        ("Refused", "; ".join(refused[:_NAMED_AT_MOST])),
-        ("Took over from", taken_from(taken)),
+        Fact("Agent chosen by", ", ".join([strategy_of(taken), *chosen]) if chosen else ""),
+        Fact("Chosen over", ", ".join(others[:_NAMED_AT_MOST])),
+        Fact("Refused", "; ".join(refused[:_NAMED_AT_MOST])),
+        Fact("Took over from", taken_from(taken)),
+        *_conversations(row, taken),
+    ]
+
+
+def _conversations(row: WorkflowStepExecution, taken: AgentReservation) -> list[Fact]:
+    """Return links to what was said in a step, one for each agent that took it."""
+    found = AgentMessage.objects.filter(
+        step_execution_id=row.pk, workspace_id=taken.workspace_id
+    ).values_list("agent_instance_id", "agent_instance__name")
+    return [
+        Fact(
+            "Told and said",
+            f"{count} message{'' if count == 1 else 's'} of {name}",
+            f"{reverse('agent', args=[agent_id])}?conversation={row.pk}#conversations",
+        )
+        for agent_id, name, count, _ in found.annotate(n=Count("id"), last=Max("id")).order_by(
+            "-last"
+        )[:_NAMED_AT_MOST]
     ]
 
 

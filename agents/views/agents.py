@@ -27,6 +27,7 @@ AGENT_REGIONS: Final = {
     "head": "agents/agent/head.html",
     "course": "agents/agent/course.html",
     "steps": "agents/agent/steps.html",
+    "conversations": "agents/agent/conversations.html",
     "handoffs": "agents/agent/handoffs.html",
     "memory": "agents/agent/memory.html",
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -26,6 +26,14 @@ VIEWS: Final = ("data", "attempts")
 
 #: What became of an attempt, as a status.
 _OUTCOMES: Final = {"abandoned": "cancelled"}
+
+
+class Fact(NamedTuple):
+    """Something that is known of a step. `href`: where there is more of it."""
+
+    name: str
+    words: str
+    href: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +194,12 @@ class ChosenStep:
         ]
 
     @property
-    def facts(self) -> list[tuple[str, str]]:
-        """What is known of the step besides its data, each with its name."""
+    def facts(self) -> list[Fact]:
+        """What is known of the step besides its data."""
         step, row = self.step, self.step.row
         config = step.definition.get("config") or {}
         limit = step.definition.get("timeout_seconds")
-        facts = [
+        facts: list[tuple[str, ...]] = [
             ("Type", _type_of(step)),
             ("Task", config.get("task", "")),
             ("Workflow", config.get("workflow", "")),
@@ -210,10 +218,11 @@ class ChosenStep:
             ("Inside", self.entry.progress if self.entry and self.entry.inside else ""),
             ("Skipped", step.note if step.status == "skipped" else ""),
         ]
-        return [(name, shorten(words, 300)) for name, words in facts if words]
+        known = (Fact(*each) for each in facts)
+        return [fact._replace(words=shorten(fact.words, 300)) for fact in known if fact.words]
 
     @property
-    def _told(self) -> list[tuple[str, str]]:
+    def _told(self) -> list[Fact]:
         """What the app knows whose step it is (`settings.STEP_TELLERS`)."""
         row = self.step.row
         path = settings.STEP_TELLERS.get(row.step_type) if row else None
