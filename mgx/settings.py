@@ -374,6 +374,7 @@ MGX_MEMORY_CACHE_BYTES: int = env.int("MGX_MEMORY_CACHE_BYTES", default=67_108_8
 SWEEPS = {
     "messages of agents": "agents.services.messages.prune",
     "entries of agents' memory": "agents.memory.sweeping.sweep",
+    "past values of agents' memory": "agents.memory.sweeping.sweep_past",
     "pauses of agents' steps": "agents.services.pauses.forget_memos",
 }
 
