@@ -3,17 +3,20 @@
 import asyncio
 import io
 import json
+import queue
 from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 from asgiref.sync import sync_to_async
 
+from approvals import waiting
 from mgx.asgi import application
 from mgx.mcp.http import HttpDoor
 from mgx.mcp.protocol import HANDSHAKE_VERSIONS, Server
 from mgx.mcp.rest import Api
 from mgx.mcp.stdio import serve
+from workflows.live.tailer import tailer
 from workflows.models import ApiToken
 from workflows.services.access import revoke_token
 
@@ -37,6 +40,20 @@ async def door(token, **headers):
 
 def message(method, id=1, **params):
     return json.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+
+
+class Lines:
+    """A pipe that ends with an empty line."""
+
+    def __init__(self):
+        self._lines = queue.SimpleQueue()
+
+    def put(self, *lines):
+        for line in lines:
+            self._lines.put(f"{line}\n".encode() if line else b"")
+
+    def readline(self, limit):
+        return self._lines.get(timeout=30)
 
 
 class TestOverHttp:
@@ -181,17 +198,25 @@ class TestLineByLine:
 
     async def test_a_call_that_was_cancelled_gets_no_answer(self, agent) -> None:
         made = await agent.acall("request_approval", title="x")
+        arguments = {"id": made["id"], "seconds": 60}
+        call = message("tools/call", 7, name="wait_for_decision", arguments=arguments)
         cancel = {"method": "notifications/cancelled", "params": {"requestId": 7}}
-        call = message(
-            "tools/call", 7, name="wait_for_decision", arguments={"id": made["id"], "seconds": 60}
+        incoming, outgoing, waits = Lines(), io.BytesIO(), waiting.waiters()._waiting
+        speaking = serve(
+            Server(Api(application)), agent.token, incoming, outgoing, max_bytes=10_000
         )
-        answers = await self._speak(
-            agent.token,
-            call.encode() + b"\n",
-            json.dumps({"jsonrpc": "2.0", **cancel}).encode() + b"\n",
-            message("ping").encode() + b"\n",
-        )
-        assert set(answers) == {1}
+        async with asyncio.timeout(30):
+            task = asyncio.create_task(speaking)
+            incoming.put(call)
+            while not waits:
+                await asyncio.sleep(0.005)
+            incoming.put(json.dumps({"jsonrpc": "2.0", **cancel}))
+            while waits:
+                await asyncio.sleep(0.005)
+            incoming.put(message("ping"), "")
+            await task
+        await tailer().stop()
+        assert [json.loads(line)["id"] for line in outgoing.getvalue().splitlines()] == [1]
 
     async def test_an_unknown_token_is_told_by_the_tool(self) -> None:
         answers = await self._speak("mgx_x", message("tools/call", name="who_am_i").encode())
