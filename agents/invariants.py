@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 
+from agents.memory import past
 from agents.memory.limits import limits_of
 from workflows.core.canonical import dumps_canonical
 from workflows.invariants.asking import Check, Query, as_json
@@ -51,14 +52,32 @@ def memory_is_counted(query: Query) -> Iterator[str]:
         )
 
 
+def past_of_memory_is_counted(query: Query) -> Iterator[str]:
+    """I8: what the past of an agent's memory takes is what its values take, counted anew."""
+    for agent, said, counted in query(
+        f"SELECT m.agent_instance_id, m.past_size_bytes, coalesce(sum({past.TAKES}), 0)"
+        " FROM agents_agentmemory m LEFT JOIN agents_agentmemorypast p"
+        " ON p.agent_instance_id = m.agent_instance_id"
+        " GROUP BY m.agent_instance_id, m.past_size_bytes"
+        f" HAVING m.past_size_bytes <> coalesce(sum({past.TAKES}), 0)"
+    ):
+        yield f"I8: the past of the memory of the agent {agent} takes {counted} bytes, not {said}"
+
+
 def memory_is_within_its_limits(query: Query) -> Iterator[str]:
     """I8: no agent remembers more than it may; limits made lower hold from its next write on."""
-    for agent, entries, size, config, own in query(
-        "SELECT m.agent_instance_id, m.total_entries, m.total_size_bytes, d.config, i.config"
+    for agent, entries, size, past_size, config, own in query(
+        "SELECT m.agent_instance_id, m.total_entries, m.total_size_bytes, m.past_size_bytes,"
+        " d.config, i.config"
         " FROM agents_agentmemory m JOIN agents_agentinstance i ON i.id = m.agent_instance_id"
         " JOIN agents_agentdefinition d ON d.id = i.definition_id"
     ):
         limits = limits_of(as_json(config), as_json(own))
+        if past_size > limits.max_bytes:
+            yield (
+                f"I8: the past of the memory of the agent {agent} takes {past_size} bytes,"
+                f" above its limit of {limits.max_bytes}"
+            )
         if entries > limits.max_entries or size > limits.max_bytes:
             yield (
                 f"I8: the memory of the agent {agent} has {entries} entries of {size} bytes,"
@@ -70,5 +89,6 @@ CHECKS: tuple[Check, ...] = (
     places_are_kept,
     memory_is_as_large_as_it_says,
     memory_is_counted,
+    past_of_memory_is_counted,
     memory_is_within_its_limits,
 )

@@ -29,13 +29,14 @@ def export_lines(agent: UUID, workspace: UUID, *, past: bool = False) -> Iterato
     ``past``: also what the agent remembered before, the oldest first.
     """
     sizes = select(
-        f"SELECT id, size_bytes FROM agents_agentmemoryentry WHERE {_LIVE} ORDER BY id",
+        f"SELECT id, size_bytes FROM agents_agentmemoryentry WHERE {_LIVE}"
+        " ORDER BY updated_at, id",
         workspace, agent,
     )  # fmt: skip
     for ids in _portions(sizes):
         rows = select(
             f"SELECT {COLUMNS} FROM agents_agentmemoryentry WHERE {_LIVE} AND id = ANY(%s)"
-            " ORDER BY id",
+            " ORDER BY updated_at, id",
             workspace, agent, ids,
         )  # fmt: skip
         yield _text(entry_document(Entry.from_row(row)) for row in rows)
@@ -105,7 +106,7 @@ def _portions(sizes: Sequence[tuple[Any, int]]) -> Iterator[list[Any]]:
 
 
 def _text(documents: Iterator[dict[str, Any]]) -> str:
-    return "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in documents)
+    return "".join(json.dumps(each) + "\n" for each in documents)
 
 
 def _moment(moment: datetime) -> str:

@@ -61,12 +61,12 @@ def _with_expired() -> Iterator[tuple[UUID, UUID]]:
 
 
 def _above_limits() -> Iterator[tuple[UUID, UUID]]:
-    for agent_id, workspace_id, entries, size, config, own in select(
+    for agent_id, workspace_id, entries, size, past_size, config, own in select(
         "SELECT m.agent_instance_id, m.workspace_id, m.total_entries, m.total_size_bytes,"
-        " d.config, i.config FROM agents_agentmemory m"
+        " m.past_size_bytes, d.config, i.config FROM agents_agentmemory m"
         " JOIN agents_agentinstance i ON i.id = m.agent_instance_id"
         " JOIN agents_agentdefinition d ON d.id = i.definition_id"
     ):
         limits = limits_of(json.loads(config), json.loads(own))
-        if entries > limits.max_entries or size > limits.max_bytes:
+        if entries > limits.max_entries or max(size, past_size) > limits.max_bytes:
             yield as_uuid(agent_id), as_uuid(workspace_id)
