@@ -16,6 +16,7 @@ _RUN_END = {
     "timeout": "workflow_failed",
     "cancelled": "workflow_cancelled",
 }
+_NOT_STARTED = ("no_eligible_agent", "budget_exceeded")
 # Nothing can be said of what was told where old events have been pruned.
 _ALL_KEPT = (
     "NOT EXISTS (SELECT 1 FROM workflows_eventstream t"
@@ -37,8 +38,8 @@ def events_are_contiguous(query: Query) -> Iterator[str]:
 
 def every_step_told_its_moves(query: Query) -> Iterator[str]:
     """I9: each start and end of a step was told."""
-    for run, name, status, attempts, code, starts, ends, end in query(
-        "SELECT r.id, s.name, s.status, s.attempts, s.error_code,"
+    for run, name, status, attempts, pauses, code, starts, ends, end in query(
+        "SELECT r.id, s.name, s.status, s.attempts, s.pauses, s.error_code,"
         " count(DISTINCT CASE WHEN e.event_type = 'step_started'"
         " AND CAST(e.data ->> 'attempt' AS integer) BETWEEN 1 AND s.attempts"
         " THEN e.data ->> 'attempt' END),"
@@ -49,10 +50,11 @@ def every_step_told_its_moves(query: Query) -> Iterator[str]:
         " LEFT JOIN workflows_event e ON e.workflow_execution_id = s.execution_id"
         " AND e.workflow_step_id = s.id AND e.event_type LIKE 'step_%'"
         f" WHERE {_ALL_KEPT}"
-        " GROUP BY r.id, s.id, s.name, s.status, s.attempts, s.error_code"
+        " GROUP BY r.id, s.id, s.name, s.status, s.attempts, s.pauses, s.error_code"
     ):
-        # An attempt for which there was no agent has not started.
-        if starts < attempts - (code == "no_eligible_agent"):
+        # An attempt for which there was no agent or no budget has not started, nor has one that
+        # asked people for it.
+        if starts < attempts - pauses - (code in _NOT_STARTED):
             yield f"I9: {name} of {run} has {attempts} attempts, {starts} of them were told"
         expected = _STEP_END.get(status)
         if end != expected or ends > 1:
