@@ -40,7 +40,7 @@ lint: setup-tools  ## format, lint, types
 	$(VENV)/bin/djlint --check --lint --quiet templates
 
 bench: setup  ## the benchmarks, one JSON line each; on PostgreSQL too where TEST_POSTGRES_URL names one
-	@for name in commits chain latency gate concurrency fanout run crash timers plan makespan inbox sockets deciding memory; do \
+	@for name in commits chain latency gate concurrency fanout run crash timers plan makespan inbox sockets deciding memory agents; do \
 		$(python) manage.py bench $$name --json --database sqlite || exit; \
 		test -z "$(TEST_POSTGRES_URL)" || \
 			DATABASE_URL="$(TEST_POSTGRES_URL)" $(python) manage.py bench $$name --json --database postgres || exit; \

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mgx.bench.agents import concurrency
+from mgx.bench.agents import agents, concurrency
 from mgx.bench.chains import chain, fanout, latency, run
 from mgx.bench.database import commits
 from mgx.bench.deciding import deciding
@@ -36,5 +36,6 @@ MEASURES: dict[str, Callable[..., Figures]] = {
         sockets,
         deciding,
         memory,
+        agents,
     )
 }

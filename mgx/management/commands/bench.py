@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from argparse import ArgumentParser
+from inspect import signature
 from typing import Any
 
 from django.conf import settings
@@ -16,7 +17,7 @@ from mgx.bench.scratch import scratch_database
 NAMES = (
     *("commits", "chain", "latency", "gate", "concurrency"),
     *("fanout", "run", "crash", "timers", "plan", "makespan"),
-    *("inbox", "sockets", "deciding", "memory"),
+    *("inbox", "sockets", "deciding", "memory", "agents"),
 )
 _ANY_SERVER = "postgresql://127.0.0.1:5432/postgres"
 
@@ -31,6 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
         parser.add_argument("--workers", type=int, default=2)
         parser.add_argument("--size", type=int, help="how many of what is measured")
+        parser.add_argument("--seconds", type=float, help="how long each of these takes, if it can")
         parser.add_argument("--server", help="address of a PostgreSQL database to connect to first")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -44,8 +46,9 @@ class Command(BaseCommand):
             command += ["--workers", str(options["workers"])]
             if options["json"]:
                 command.append("--json")
-            if options["size"]:
-                command += ["--size", str(options["size"])]
+            for option in ("size", "seconds"):
+                if options[option]:
+                    command += [f"--{option}", str(options[option])]
             done = subprocess.run(command, env=environment, cwd=settings.BASE_DIR, check=False)
         if done.returncode:
             raise CommandError(f"The benchmark {options['name']} failed")
@@ -55,7 +58,13 @@ class Command(BaseCommand):
 
         call_command("migrate", verbosity=0)
         workers = options["workers"]
-        figures = MEASURES[options["name"]](Scene(), workers=workers, size=options["size"])
+        measure = MEASURES[options["name"]]
+        chosen = {"workers": workers, "size": options["size"]}
+        if options["seconds"]:
+            if "seconds" not in signature(measure).parameters:
+                raise CommandError(f"The benchmark {options['name']} has no --seconds to choose")
+            chosen["seconds"] = options["seconds"]
+        figures = measure(Scene(), **chosen)
         line = {
             "bench": options["name"],
             "database": options["database"],
