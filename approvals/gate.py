@@ -15,6 +15,7 @@ from workflows.core.approval import ON_TIMEOUT, Approval
 from workflows.core.canonical import MAX_BYTES, MAX_DEPTH, dumps_canonical
 from workflows.core.ids import step_execution_id
 from workflows.core.outcomes import Completed, Failed, Outcome, Revise
+from workflows.core.steps import ApprovalStep
 from workflows.events import SYSTEM, EventDraft
 from workflows.handlers import Opening, StepContext
 
@@ -147,7 +148,7 @@ def _request(opening: Opening, before: _Before | None) -> Request:
         expires_after_seconds=approval.expires_after_seconds,
         risk=approval.risk,
         prevent_self_approval=approval.prevent_self_approval,
-        rules=_rules(approval, opening.revises),
+        rules=_rules(opening, approval),
         project_id=context.project_id,
         requested_by_id=context.started_by_id,
         execution_id=context.execution_id,
@@ -164,14 +165,17 @@ def _revision_count(context: StepContext, before: _Before | None) -> int:
     return before.revision_count + (context.revised_at != before.revised_at)
 
 
-def _rules(approval: Approval, revises: str) -> dict[str, Any]:
+def _rules(opening: Opening, approval: Approval) -> dict[str, Any]:
     """Return what a request keeps of its gate's rules besides its columns.
 
-    Only where something can be done anew, it has ``revise``, and ``max_revisions``.
+    Only where something can be done anew, it has ``revise``, and ``max_revisions``; only where a
+    step has stopped to ask, ``asked_by_step``.
     """
     rules = approval.model_dump(mode="json", include=_KEPT, exclude_defaults=True)
-    if revises:
-        rules |= {"revise": revises, "max_revisions": approval.max_revisions}
+    if opening.revises:
+        rules |= {"revise": opening.revises, "max_revisions": approval.max_revisions}
+    if not isinstance(opening.context.step, ApprovalStep):
+        rules["asked_by_step"] = True
     return {"on_reject": approval.on_reject, "on_timeout": approval.on_timeout, **rules}
 
 

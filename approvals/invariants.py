@@ -64,7 +64,7 @@ def requests_match_their_steps(query: Query) -> Iterator[str]:
     waiting = (
         "SELECT e.id, s.name FROM workflows_workflowstepexecution s"
         " JOIN workflows_workflowexecution e ON e.id = s.execution_id"
-        " WHERE s.status = 'waiting' AND s.step_type = 'approval'"
+        " WHERE s.status = 'waiting' AND (s.step_type = 'approval' OR s.pauses > 0)"
         " AND NOT EXISTS (SELECT 1 FROM workflow_step_approvals a WHERE a.step_execution_id = s.id"
     )
     for run, name in query(f"{waiting})"):

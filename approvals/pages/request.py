@@ -11,6 +11,7 @@ from uuid import UUID
 from django.utils.safestring import SafeString
 
 from approvals.models import ApprovalDecision, WorkflowStepApproval
+from approvals.pages.asked import AskedByStep
 from approvals.pages.changes import Changes, later_revision
 from approvals.pages.conversation import Conversation
 from approvals.pages.files import Files
@@ -78,7 +79,13 @@ class RequestPage:
             return Following(self.approval, None, missing=missing)
         done = {row.name for row in steps.latest() if row.status in TERMINAL_STEP_STATUSES}
         definition = self.approval.workflow_execution.version.definition
-        return Following(self.approval, definition, done, missing)
+        kind = AskedByStep if self.is_asked_by_step else Following
+        return kind(self.approval, definition, done, missing)
+
+    @property
+    def is_asked_by_step(self) -> bool:
+        """Whether a step stopped to ask this, which goes on with the answer."""
+        return bool(self.approval.approval_metadata.get("asked_by_step"))
 
     @cached_property
     def consequences(self) -> Consequences:
@@ -135,7 +142,8 @@ class RequestPage:
         """The steps whose results are shown, each with the agent that ran it, if one did."""
         if self._steps is None:
             return []
-        names = self._steps.needs_of(self.following.gate)
+        gate = self.following.gate
+        names = [gate] if self.is_asked_by_step else self._steps.needs_of(gate)
         return [(name, self._steps.step(name).agent) for name in names]
 
     @property
@@ -206,6 +214,8 @@ class RequestPage:
         """Whether the description is the workflow's own text, with nothing put in."""
         if self._steps is None:
             return False
+        if self.is_asked_by_step:
+            return True
         gate = self._steps.every.get(self._steps.defined_name(self.following.gate), {})
         template = ((gate.get("config") or {}).get("approval") or {}).get("description") or ""
         return bool(template) and "${" not in template and template == self.approval.description

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from approvals.models import WorkflowStepApproval
+from approvals.pages.asked import AskedByStep
 from approvals.pages.following import Following, Silence, silence_of
 from approvals.pages.people import say_needed
 from approvals.rights import DELEGATED, RIGHT, delegators_of
@@ -130,7 +131,8 @@ def _row(
     delegators: Mapping[UUID, str],
 ) -> Row:
     run = approval.workflow_execution
-    following = Following(approval, definitions.get(run.version_id) if run else None)
+    kind = AskedByStep if approval.approval_metadata.get("asked_by_step") else Following
+    following = kind(approval, definitions.get(run.version_id) if run else None)
     silence = silence_of(approval)
     due_at = None if silence.is_stopped else silence.at
     left = (due_at - now) if due_at else None

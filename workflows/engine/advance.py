@@ -29,6 +29,8 @@ from workflows.handlers import (
     Opening,
     ReservingHandler,
     StepContext,
+    gate_of,
+    people,
     plugs,
 )
 
@@ -70,7 +72,7 @@ class Advance:
                 continue
             for name in run.waiting:
                 record = run.records[name]
-                gate = _gate_of(record)
+                gate = gate_of(record.step_type)
                 open_gates.setdefault(gate, {})[record.id] = (run, record)
         sent_back: list[tuple[Run, StepRecord, Revise]] = []
         for gate, steps in open_gates.items():
@@ -104,7 +106,7 @@ class Advance:
             )
             for run, record, asks in asking
         ]
-        self._report.add(_people().open(openings, self._now))
+        self._report.add(people().open(openings, self._now))
 
     def until_nothing_moves(self, runs: list[Run]) -> None:
         """Plan, reserve and open gates as long as one of them has consequences."""
@@ -305,21 +307,9 @@ class Advance:
         self.bodies.append((run, context))
 
 
-def _people() -> GateHandler:
-    """Return the gate by which people are asked."""
-    gate = plugs()["approval"].gate
-    assert gate is not None
-    return gate
-
-
-def _gate_of(record: StepRecord) -> GateHandler:
-    """Return the gate that a waiting step is at: its own, or that of what it asks people."""
-    return plugs()[record.step_type].gate or _people()
-
-
 def _answer(record: StepRecord) -> Any:
     """Return what people answered to what a step asked last; None if that was withdrawn."""
     if record.answer is ABSENT:  # it was read anew since
-        outcome = _people().close([record.id]).get(record.id)
+        outcome = people().close([record.id]).get(record.id)
         record.answer = outcome.output if isinstance(outcome, Completed | Revise) else None
     return record.answer

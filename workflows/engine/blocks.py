@@ -18,7 +18,7 @@ from workflows.engine.reports import Reporter
 from workflows.engine.run import Attempt, Run, StepRecord
 from workflows.engine.step_moves import StepMoves
 from workflows.events import SYSTEM
-from workflows.handlers import GateHandler, plugs
+from workflows.handlers import GateHandler, gate_of
 
 
 class Blocks:
@@ -136,8 +136,7 @@ class Blocks:
                 run.running -= 1
                 self.stopped.append((run.id, record.id, record.attempts))
             elif record.status is StepStatus.WAITING:
-                gate = plugs()[run.step_of(record).step_type].gate
-                assert gate is not None
+                gate = gate_of(run.step_of(record).step_type)
                 asked.setdefault(gate, []).append(record.id)
             self._moves.stop(run, record)
         for gate, ids in asked.items():

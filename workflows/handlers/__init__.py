@@ -4,7 +4,7 @@ A **work** handler runs outside any transaction; a **gate** opens and closes ins
 own, so that its row and the step's ``waiting`` commit together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -31,6 +31,7 @@ class StepContext:
     back at ``revised_at``, ``feedback`` says what should change, and ``previous`` is the step's own
     output before. ``answer``: what people answered to what an attempt before this one asked, as a
     gate's output. ``notes`` is the handler's to fill in: its own ``settle`` is given it.
+    ``progress`` is where ``tell`` goes, where anybody listens.
     """
 
     step_execution_id: UUID
@@ -53,10 +54,20 @@ class StepContext:
     prepared: Any = None
     answer: Any = None
     notes: Any = None
+    progress: Callable[[str, Mapping[str, Any]], None] | None = None
 
     @property
     def idempotency_key(self) -> str:
         return str(self.step_execution_id)
+
+    def tell(self, message: str, **data: Any) -> None:
+        """Say how far the attempt is, for people to see while it runs; from any thread.
+
+        Say it as often as you like: about one message a second is written, the latest, and only of
+        an attempt that still counts. ``data``: up to ten numbers, short texts and truth values.
+        """
+        if self.progress is not None:
+            self.progress(message, data)
 
 
 @runtime_checkable
@@ -201,3 +212,15 @@ def plugs() -> dict[str, Plug]:
 def gates() -> list[GateHandler]:
     """Return the handlers that are gates."""
     return [plug.gate for plug in plugs().values() if plug.gate]
+
+
+def people() -> GateHandler:
+    """Return the gate by which people are asked."""
+    gate = plugs()["approval"].gate
+    assert gate is not None
+    return gate
+
+
+def gate_of(step_type: str) -> GateHandler:
+    """Return the gate that a waiting step is at: its own, or that of what it asks people."""
+    return plugs()[step_type].gate or people()

@@ -256,3 +256,34 @@ def test_work_that_is_sent_back_later_is_asked_about_anew(
     request = request_of(run)
     assert request.approval_data["tool"] == "test.deploy"
     assert (request.step_execution.revision, request.revision_count) == (2, 1)
+
+
+def test_a_block_whose_time_is_up_withdraws_what_its_agent_asks(
+    scene: Scene, hand: DriverByHand, model: AgentInstance, deployed: Deployed
+) -> None:
+    inner = calling(["test_deploy", ARGUMENTS])
+    run = scene.run(
+        {
+            "name": "block",
+            "step_type": "parallel",
+            "timeout_seconds": 60,
+            "config": {"steps": [inner]},
+        }
+    )
+    hand.work()
+    assert request_of(run)
+    hand.turn(ahead=61.0)
+    assert WorkflowStepApproval.objects.get().status == ApprovalStatus.CANCELLED
+    assert act_of(run).status == "cancelled"
+
+
+def test_the_page_says_what_each_answer_leads_to(
+    scene: Scene, hand: DriverByHand, model: AgentInstance, deployed: Deployed, client_for: Any
+) -> None:
+    run = asked(scene, hand)
+    page = client_for("approver").get(f"/approvals/{request_of(run).id}/").content.decode()
+    assert "<code>act</code> goes on at once, with exactly the content below." in page
+    assert "<code>act</code> is told so, and goes on without it." in page
+    assert "<code>act</code>, which may ask anew." in page
+    assert "with the answer “timed out”" in page
+    assert "Operator" in page
