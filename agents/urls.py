@@ -8,4 +8,6 @@ urlpatterns = [
     path("agents/", agents.agents, name="agents"),
     path("agents/<uuid:agent_id>/", agents.agent, name="agent"),
     path("agents/<uuid:agent_id>/memory/clear/", memory.clear, name="clear_agent_memory"),
+    path("agents/<uuid:agent_id>/memory/past/", memory.past, name="agent_memory_past"),
+    path("agents/<uuid:agent_id>/memory/export/", memory.export, name="export_agent_memory"),
 ]

@@ -6,20 +6,35 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
 from math import floor
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
 from agents.memory import MemoryStats, get_memory_stats, search_memory
 from agents.memory.limits import Limits, limits_of
+from agents.memory.trust import Trust, trust_of
 from agents.models import AgentInstance, AgentMemoryEntry
+from agents.pages.memory_past import TRUST_WORDS, PastLine, past_of_key
 from workflows.pages import Listing, read_words, take_page
 from workflows.pages.documents import show_json
 
 _ENTRIES_A_PAGE: Final = 20
 #: Entries that are found by their texts; by its key every entry is.
 _FOUND_BY_TEXT: Final = 50
+
+
+class MemoryLine(NamedTuple):
+    """An entry, the agent that it came from, and by whom it was written."""
+
+    entry: AgentMemoryEntry
+    origin: AgentInstance | None
+    trust: Trust
+
+    @property
+    def trust_word(self) -> str:
+        """By whom it was written, in words."""
+        return TRUST_WORDS[self.trust]
 
 
 class MemoryList:
@@ -58,7 +73,7 @@ class MemoryList:
     @cached_property
     def listing(self) -> Listing[AgentMemoryEntry]:
         """The entries that were found, the one that was used last first."""
-        found = self._entries.order_by("-used_at", "-pk").defer("memory_data", "metadata")
+        found = self._entries.order_by("-used_at", "-pk").defer("memory_data")
         if words := self.words:
             held = search_memory(
                 self._agent.pk, self._agent.workspace_id, words, limit=_FOUND_BY_TEXT
@@ -91,14 +106,22 @@ class MemoryList:
         return agents.in_bulk(ids) if ids else {}
 
     @property
-    def lines(self) -> list[tuple[AgentMemoryEntry, AgentInstance | None]]:
-        """The entries, each with the agent that it came from."""
-        return [(each, self._origin(each)) for each in self.listing.rows]
+    def lines(self) -> list[MemoryLine]:
+        """The entries, each with where it is from."""
+        return [self._line(each) for each in self.listing.rows]
 
     @property
-    def opened_origin(self) -> AgentInstance | None:
-        """The agent that the opened entry came from."""
-        return self._origin(self.opened) if self.opened else None
+    def opened_line(self) -> MemoryLine | None:
+        """The opened entry with where it is from."""
+        return self._line(self.opened) if self.opened else None
+
+    @property
+    def opened_past(self) -> list[PastLine]:
+        """What the opened entry's key held last before."""
+        return past_of_key(self._agent, self.opened.memory_key) if self.opened else []
+
+    def _line(self, entry: AgentMemoryEntry) -> MemoryLine:
+        return MemoryLine(entry, self._origin(entry), trust_of(entry.metadata))
 
     def _origin(self, entry: AgentMemoryEntry) -> AgentInstance | None:
         return self.origins.get(entry.threaded_from) if entry.threaded_from else None

@@ -1,12 +1,13 @@
 """What an agent remembers, on its page: read, searched, cleared."""
 
+import json
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
-from agents.memory import store_memory
-from agents.models import AgentMemory, AgentMemoryEntry
+from agents.memory import Trust, clear_memory, store_memory, thread_context_between_steps
+from agents.models import AgentMemory, AgentMemoryEntry, AgentMemoryPast
 from tests.pages import html, text
 from workflows.models import Event
 
@@ -143,3 +144,59 @@ class TestClearing:
 def _entries(shown):
     """What the page says between the search box and the configuration."""
     return shown.partition("Size")[2].partition("Configuration")[0]
+
+
+class TestPast:
+    def test_an_opened_entry_says_what_it_was_before(self, client_for, agents, page):
+        place = agents["planner"].pk, agents["planner"].workspace_id
+        store_memory(*place, "plan", "<i>first</i>", trust=Trust.OUTSIDE)
+        entry = store_memory(*place, "plan", "second", actor="user:ann", trust=Trust.PERSON)
+        answer = client_for("viewer").get(f"{page}?entry={entry.id}")
+        words = text(answer)
+        assert "Trust Written by a person" in words
+        assert "Replaced by ann 14 bytes" in words.replace("\xa0", " ")
+        assert "· from outside" in words
+        assert "&lt;i&gt;first&lt;/i&gt;" in html(answer)
+        assert f"{page}memory/past/?key=plan" in html(answer)
+
+    def test_all_of_it_stands_on_a_page_of_its_own(self, client_for, agents, page):
+        place = agents["planner"].pk, agents["planner"].workspace_id
+        for key in ("plan", "plan", "a&b"):
+            store_memory(*place, key, "value")
+        clear_memory(*place, "a&b", actor="agent:planner")
+        client = client_for("viewer")
+        every = text(client.get(f"{page}memory/past/"))
+        assert "a&amp;b Cleared by the agent planner" in every
+        assert "plan Replaced by MGX" in every
+        one = text(client.get(f"{page}memory/past/", {"key": "a&b"}))
+        assert "Cleared by" in one
+        assert "Replaced by" not in one
+        nothing = text(client.get(f"{page}memory/past/", {"key": "none"}))
+        assert "are told here for 7 days" in nothing
+
+    def test_it_is_no_other_workspaces(self, client, outsider, page):
+        client.force_login(outsider, "django.contrib.auth.backends.ModelBackend")
+        for path in ("past/", "export/"):
+            assert client.get(f"{page}memory/{path}").status_code == 404
+
+    def test_all_can_be_downloaded(self, client_for, remember, page):
+        remember("plan")
+        client = client_for("viewer")
+        assert f"{page}memory/export/?past=true" in html(client.get(page))
+        answer = client.get(f"{page}memory/export/")
+        [line] = b"".join(answer.streaming_content).decode().splitlines()
+        assert json.loads(line)["memory_key"] == "plan"
+
+
+class TestErasing:
+    def test_a_key_is_erased_with_its_copies(self, client_for, agents, remember, page, clearing):
+        remember("plan")
+        entry = remember("plan")
+        planner, executor = agents["planner"], agents["executor"]
+        thread_context_between_steps(planner.pk, executor.pk, planner.workspace_id, None, ["plan"])
+        editor = client_for("editor")
+        assert 'name="erase"' in html(editor.get(f"{clearing}?entry={entry.pk}"))
+        answer = editor.post(clearing, {"key": "plan", "erase": "true"}, follow=True)
+        assert "plan is erased. Deleted: memory 1 of 1, past values 1 of 1" in html(answer)
+        assert not AgentMemoryEntry.objects.exists()
+        assert not AgentMemoryPast.objects.exists()
