@@ -451,10 +451,10 @@ def test_a_crash_before_the_commit_leaves_nobody_asked(scene: Scene, hand: Drive
     allow(scene, tokens=0)
     scene.agent(config=CONFIG)
     now = database_now()
-    with pytest.raises(RuntimeError), transaction.atomic():
+    with transaction.atomic():
         [answer] = reserve([claimant(scene)], now)
         assert isinstance(answer, Asks)
-        raise RuntimeError("the worker dies")
+        transaction.set_rollback(True)  # as if the worker died
     assert not AgentBudgetAnswer.objects.exists()
     execution = scene.run(agent("a"))
     hand.turn()
@@ -467,10 +467,10 @@ def test_a_worker_that_dies_after_the_answer_loses_nothing(
     runs = run_of_three(scene, hand)
     name = asking(runs)
     scene.decide(runs[name])
-    with pytest.raises(RuntimeError), transaction.atomic():
+    with transaction.atomic():
         hand.turn()
         assert AgentBudgetAnswer.objects.get().answered_at is not None
-        raise RuntimeError("the worker dies")
+        transaction.set_rollback(True)  # as if the worker died
     assert AgentBudgetAnswer.objects.get().answered_at is None
     other = DriverByHand()
     other.holdings = type(other.holdings)(hand.holdings.driver_id)
