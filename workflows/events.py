@@ -30,6 +30,7 @@ class EventType(StrEnum):
     WORKFLOW_RETRIED = "workflow_retried"
     SIGNAL_RECEIVED = "signal_received"
     STEP_STARTED = "step_started"
+    STEP_PROGRESS = "step_progress"
     STEP_COMPLETED = "step_completed"
     STEP_FAILED = "step_failed"
     STEP_SKIPPED = "step_skipped"
@@ -59,6 +60,10 @@ class EventType(StrEnum):
     AGENT_ACTIVITY = "agent_activity"
     AGENT_CONTEXT_UPDATED = "agent_context_updated"
 
+
+#: The ``activity`` in the data of an event that says how far an attempt is: ``step_progress``, or
+#: ``agent_activity`` where an agent carries it out.
+PROGRESS = "progress"
 
 #: The actor of what nobody but the engine did.
 SYSTEM = "system"

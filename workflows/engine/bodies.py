@@ -13,6 +13,7 @@ from uuid import UUID
 from workflows.core.errors import UnstorableError
 from workflows.core.outcomes import Completed, Failed, Outcome
 from workflows.engine.inputs import dump_json
+from workflows.engine.progress import Progress
 from workflows.engine.turn import Result
 from workflows.handlers import StepContext, WorkerFault, plugs
 from workflows.logs import log_for
@@ -26,8 +27,9 @@ MAX_MESSAGE = 2_000
 class Bodies:
     """The attempts that this process is running now. All methods belong to the loop's thread."""
 
-    def __init__(self, report: Callable[[list[Result]], None]) -> None:
+    def __init__(self, report: Callable[[list[Result]], None], progress: Progress) -> None:
         self._report = report
+        self._progress = progress
         self._tasks: dict[UUID, dict[tuple[UUID, int], asyncio.Task[None]]] = {}
         self._results: list[Result] = []
         self._loop = asyncio.get_running_loop()
@@ -36,18 +38,21 @@ class Bodies:
         """Begin the bodies of attempts whose start is committed."""
         for context in contexts:
             key = (context.step_execution_id, context.attempt)
+            self._progress.open(context)
             of_run = self._tasks.setdefault(context.execution_id, {})
             of_run[key] = self._loop.create_task(self._run(context))
 
     def cancel(self, execution_id: UUID) -> None:
         """Stop the bodies of an execution; they report nothing."""
-        for task in self._tasks.pop(execution_id, {}).values():
+        for key, task in self._tasks.pop(execution_id, {}).items():
+            self._progress.close((execution_id, *key))
             task.cancel()
 
     def cancel_attempt(self, execution_id: UUID, step_execution_id: UUID, attempt: int) -> None:
         """Stop the body of one attempt; it reports nothing."""
         of_run = self._tasks.get(execution_id, {})
         if task := of_run.pop((step_execution_id, attempt), None):
+            self._progress.close((execution_id, step_execution_id, attempt))
             task.cancel()
 
     @property
@@ -60,10 +65,12 @@ class Bodies:
         with traced(context) as note:
             outcome = await run_body(context)
             note(outcome)
+        key = (context.step_execution_id, context.attempt)
+        self._progress.close((context.execution_id, *key))
         of_run = self._tasks.get(context.execution_id)
         if of_run is None:
             return
-        of_run.pop((context.step_execution_id, context.attempt), None)
+        of_run.pop(key, None)
         if not of_run:
             del self._tasks[context.execution_id]
         if not self._results:

@@ -123,7 +123,7 @@ class Driver:
                 logger.exception("A step ended the loop that runs all steps; it begins again")
 
     async def _serve(self) -> None:
-        life = _Life(asyncio.get_running_loop(), Bodies(self._writer.report), asyncio.Event())
+        life = _Life(asyncio.get_running_loop(), self._bodies(), asyncio.Event())
         self._newest = life
         self._ready.set()
         self._writer.hint()
@@ -132,6 +132,9 @@ class Driver:
         hints = asyncio.create_task(self._pass_on_hints())
         await life.finished.wait()
         hints.cancel()
+
+    def _bodies(self) -> Bodies:
+        return Bodies(self._writer.report, self._writer.progress)
 
     async def _pass_on_hints(self) -> None:
         async for _ in watch(ENGINE_CHANNEL):

@@ -3,7 +3,7 @@
 import heapq
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -13,6 +13,7 @@ from django.db import transaction
 
 from workflows.engine import leases, store
 from workflows.engine.loading import Loader
+from workflows.engine.progress import Told
 from workflows.engine.run import Attempt, Run
 from workflows.engine.turn import UNREADABLE, Result, Turn
 from workflows.handlers import StepContext
@@ -72,6 +73,7 @@ class Holdings:
         self,
         results: list[Result],
         *,
+        told: Sequence[Told] = (),
         about: datetime,
         drivers: int,
         has_hint: bool,
@@ -81,16 +83,17 @@ class Holdings:
     ) -> AfterCommit:
         """Record ``results`` and start what follows, in one transaction.
 
-        ``about``: what time it is, more or less. ``has_hint``: look for decisions, and for
-        executions to claim, of which the share is one in ``drivers``. ``is_inventory``: also look
-        for executions that were taken away. ``is_draining``: start and claim nothing, and give
-        back what is idle. ``is_careful``: be about one execution at most.
+        ``told``: how far attempts are. ``about``: what time it is, more or less. ``has_hint``: look
+        for decisions, and for executions to claim, of which the share is one in ``drivers``.
+        ``is_inventory``: also look for executions that were taken away. ``is_draining``: start and
+        claim nothing, and give back what is idle. ``is_careful``: be about one execution at most.
 
         Raises Fenced, or what the database raises; then nothing has happened.
         """
         at_most = 1 if is_careful else _CLAIMS_A_TURN
         due = set() if is_careful and results else self._due_looks(about, at_most)
-        involved = due | {r.execution_id for r in results if r.execution_id in self._runs}
+        spoken_of = {result.execution_id for result in results} | {t.attempt[0] for t in told}
+        involved = due | spoken_of.intersection(self._runs)
         self.subjects = set(involved)
         lock = store.lock_query(self.driver_id, involved, with_woken=has_hint and not is_careful)
         with transaction.atomic():
@@ -107,6 +110,9 @@ class Holdings:
                     if state.wake_at or run_id in due:
                         turn.wake(run)
             self._note(turn, results, locked)
+            for each in told:  # after the results: what has ended is under way no more
+                if (run := self._runs.get(each.attempt[0])) and run.id in locked:
+                    turn.tell(run, each)
             may_claim = has_hint and not is_draining and not (is_careful and self.subjects)
             may_claim_more = may_claim and self._claim(turn, drivers, at_most)
             turn.carry_out()

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from workflows.core.states import ExecutionStatus, StepStatus
+from workflows.engine.progress import Told
 from workflows.engine.run import Run, StepRecord
 from workflows.engine.store import Claimed, Release
-from workflows.events import EventDraft, EventType
+from workflows.events import PROGRESS, EventDraft, EventType
 from workflows.handlers import Prepared
 
 _STEP_ENDED = {
@@ -84,6 +85,13 @@ class Reporter:
             f"{record.error_message}"
         )
         self._step(EventType.STEP_RETRYING, run, record, data, message)
+
+    def told(self, run: Run, record: StepRecord, told: Told) -> None:
+        """An attempt says how far it is."""
+        is_agent = record.agent_instance_id is not None
+        event_type = EventType.AGENT_ACTIVITY if is_agent else EventType.STEP_PROGRESS
+        data = {**told.data, "activity": PROGRESS, **_of_step(record)}
+        self._step(event_type, run, record, data, f"{record.name}: {told.message}")
 
     def refused(self, run: Run, record: StepRecord, attempt: int, step_id: UUID) -> None:
         """``step_id``: the revision of the step whose attempt it was."""

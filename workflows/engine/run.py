@@ -273,6 +273,11 @@ class Run:
             index=frame.index,
         )
 
+    def is_current(self, record: StepRecord, attempt: Attempt) -> bool:
+        """Tell whether an attempt is the one of the step that is under way."""
+        is_running = record.status is StepStatus.RUNNING
+        return is_running and (self.id, record.id, record.attempts) == attempt
+
     def context(self, record: StepRecord, inputs: dict[str, Any]) -> StepContext:
         """Return what the handler of a step is told."""
         return StepContext(

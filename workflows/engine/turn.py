@@ -18,6 +18,7 @@ from workflows.engine.advance import Advance
 from workflows.engine.blocks import Blocks
 from workflows.engine.leases import Held
 from workflows.engine.limits import QueueLimits
+from workflows.engine.progress import Told
 from workflows.engine.reports import Reporter
 from workflows.engine.run import Attempt, Run
 from workflows.engine.run_moves import RunMoves
@@ -135,13 +136,18 @@ class Turn:
     def note(self, run: Run, result: Result) -> None:
         """Record what an attempt came to, unless it comes too late."""
         record = run.latest(result.step_name)
-        is_running = record.status is StepStatus.RUNNING
-        if not is_running or (run.id, record.id, record.attempts) != result.key:
+        if not run.is_current(record, result.key):
             self._report.refused(run, record, result.attempt, result.step_execution_id)
             return
         self._touched[run.id] = run
         run.running -= 1
         self._moves.apply(run, record, result.outcome, result.notes)
+
+    def tell(self, run: Run, told: Told) -> None:
+        """Let people know how far an attempt is, if it still counts."""
+        record = run.latest(told.step_name)
+        if run.is_current(record, told.attempt):
+            self._report.told(run, record, told)
 
     def refuse(self, run: Run, result: Result) -> None:
         """Record that a result came although the run had ended or belongs to another driver."""

@@ -28,6 +28,7 @@ from workflows.clock import database_now
 from workflows.core.outcomes import Failed
 from workflows.engine import leases, timers
 from workflows.engine.holdings import Holdings
+from workflows.engine.progress import Progress, Told
 from workflows.engine.run import Attempt
 from workflows.engine.turn import Result
 from workflows.events import append_events
@@ -65,6 +66,8 @@ class Writer:
 
     def __init__(self, loop: LoopSide) -> None:
         self._loop = loop
+        #: What the attempts tell while they run.
+        self.progress = Progress(self._wake)
         self._inbox: queue.SimpleQueue[list[Result] | None] = queue.SimpleQueue()
         self._results: list[Result] = []
         self._stopping = threading.Event()
@@ -89,6 +92,9 @@ class Writer:
     def hint(self) -> None:
         """Say that there may be something to claim or to look at."""
         self._has_hint = True
+        self._inbox.put(None)
+
+    def _wake(self) -> None:
         self._inbox.put(None)
 
     def stop(self) -> None:
@@ -144,6 +150,7 @@ class Writer:
         with suppress(queue.Empty):
             while True:
                 self._take(self._inbox.get_nowait())
+        self.progress.close_all()
         self._holdings.in_flight &= {result.key for result in self._results}
         self._holdings.forget()
         self._has_hint = True
@@ -159,10 +166,17 @@ class Writer:
             pauses.append(self._next_timer_look - now)
         if self._stopping.is_set():
             pauses.append(self._drain_until - now)
+        if (seconds := self._until_told()) is not None:
+            pauses.append(seconds)
         for moment in (self._holdings.next_look, self._next_timer, self._next_run):
             if moment:
                 pauses.append(moment.timestamp() - self._database_time())
         return max(min(pauses), 0.001)
+
+    def _until_told(self) -> float | None:
+        # While turns fail, and while this driver stops, nobody is told how far attempts are.
+        is_busy_otherwise = self._careful_turns > 0 or self._stopping.is_set()
+        return None if is_busy_otherwise else self.progress.seconds_left()
 
     def _database_time(self) -> float:
         return time.time() + self._clock_offset
@@ -199,8 +213,9 @@ class Writer:
         if self._is_due(self._next_timer):
             self._fire_timers()
         has_hint |= is_runnable or (is_inventory and self._holdings.are_to_be_compared)
-        if has_hint or self._results or self._is_due(self._holdings.next_look):
-            self._take_turn(has_hint=has_hint, is_inventory=is_inventory)
+        told = self.progress.take() if self._until_told() == 0 else []
+        if has_hint or told or self._results or self._is_due(self._holdings.next_look):
+            self._take_turn(told, has_hint=has_hint, is_inventory=is_inventory)
 
     def _is_due(self, moment: datetime | None) -> bool:
         return moment is not None and moment.timestamp() <= self._database_time()
@@ -227,13 +242,14 @@ class Writer:
         with transaction.atomic():
             append_events(timers.fire_due(now, at_most), now)
 
-    def _take_turn(self, *, has_hint: bool, is_inventory: bool) -> None:
+    def _take_turn(self, told: list[Told], *, has_hint: bool, is_inventory: bool) -> None:
         is_careful = self._careful_turns > 0
         size = 1 if is_careful else _RESULTS_A_TURN
         results, rest = self._results[:size], self._results[size:]
         try:
             after = self._holdings.take_turn(
                 results,
+                told=told,
                 about=self._about_now(),
                 drivers=self._drivers,
                 has_hint=has_hint,

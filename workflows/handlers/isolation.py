@@ -23,6 +23,8 @@ from workflows.handlers import StepContext
 
 #: Room for what stands around an output.
 _SLACK = 65_536
+#: What of a context stays in this process.
+_OURS = frozenset({"prepared", "progress"})
 
 _places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
@@ -55,7 +57,7 @@ async def run_isolated(context: StepContext) -> Outcome:
 
 def _request(context: StepContext) -> bytes:
     assert isinstance(context.step, TaskStep)
-    known = {f.name: getattr(context, f.name) for f in fields(context) if f.name != "prepared"}
+    known = {f.name: getattr(context, f.name) for f in fields(context) if f.name not in _OURS}
     step = context.step.model_dump(mode="json", exclude_none=True, exclude={"timeout_seconds"})
     step["config"]["isolated"] = False
     request = {"memory_mb": settings.MGX_ISOLATED_MEMORY_MB, "context": known | {"step": step}}

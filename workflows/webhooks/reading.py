@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from workflows.events import EventType
+from workflows.events import PROGRESS, EventType
 from workflows.models import Event, WebhookDelivery, WebhookEndpoint
 
 
@@ -33,6 +33,12 @@ class EndpointReader:
             )
             for event in events
             for endpoint in endpoints
-            if event.seq > endpoint.after_seq
-            and (not endpoint.event_types or event.event_type in endpoint.event_types)
+            if event.seq > endpoint.after_seq and _is_told(endpoint, event)
         ]
+
+
+def _is_told(endpoint: WebhookEndpoint, event: Event) -> bool:
+    """Tell whether an endpoint wants to hear of an event: of progress only if it says so."""
+    if not endpoint.event_types:
+        return bool(event.data.get("activity") != PROGRESS)
+    return event.event_type in endpoint.event_types
