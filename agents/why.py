@@ -1,14 +1,17 @@
-"""Which agents a step waits for (`settings.STEP_EXPLAINERS`)."""
+"""Which agents a step waits for, or which limit of theirs (`settings.STEP_EXPLAINERS`)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from agents.models import AgentInstance, AgentReservation
+from agents.models import AgentBudgetAnswer, AgentInstance, AgentReservation
+from agents.prices import needed_by
 from agents.references import named
+from agents.services.budgets import Budget, read_budgets
 from agents.services.circuit import is_open, places
-from workflows.models import User, WorkflowExecution, Workspace
+from workflows.models import User, WorkflowExecution, WorkflowStepExecution, Workspace
 from workflows.policies import MAX_AGENT_STEPS
 from workflows.services.explain import Reason, about
 from workflows.services.open_steps import OpenStep
@@ -32,19 +35,25 @@ def explain(
         agent_instance__in=agents, released_at__isnull=True, expires_at__gt=now
     )
     load = Counter(held.values_list("agent_instance_id", flat=True))
-    if (quota := _quota_reached(execution.workspace_id, now)) is not None:
+    settings = Workspace.objects.values_list("settings", flat=True).get(id=execution.workspace_id)
+    if (quota := _quota_reached(execution.workspace_id, settings, now)) is not None:
         return {step.id: _reason_of_quota(step, quota) for step in ready}
+    asked = AgentBudgetAnswer.objects.filter(
+        workspace_id=execution.workspace_id, answered_at__isnull=True
+    ).first()
+    budget = read_budgets({execution.workspace_id: settings}, now).get(execution.workspace_id)
     told = {}
     for step in ready:
         able = [agent for agent in agents if _wanted(step) in _names(agent)]
         if all(load[a.pk] >= places(a) or is_open(a, now) for a in able):
             told[step.id] = _reason(step, able, load, now)
+        elif asked and budget and all(_is_beyond(budget, agent) for agent in able):
+            told[step.id] = _reason_of_budget(step, budget, asked)
     return told
 
 
-def _quota_reached(workspace_id: UUID, now: datetime) -> int | None:
+def _quota_reached(workspace_id: UUID, settings: Mapping[str, Any], now: datetime) -> int | None:
     """Return how many agent steps the workspace may have at once, if it has them."""
-    settings = Workspace.objects.values_list("settings", flat=True).get(id=workspace_id)
     quota: int | None = settings.get(MAX_AGENT_STEPS)
     if quota is None:
         return None
@@ -57,6 +66,34 @@ def _quota_reached(workspace_id: UUID, now: datetime) -> int | None:
 def _reason_of_quota(step: OpenStep, quota: int) -> Reason:
     message = f"{step.name} waits: the agents of the workspace have {quota} steps, its limit."
     return about(step, "agent_quota", message, facts={"max_running": quota})
+
+
+def _is_beyond(budget: Budget, agent: AgentInstance) -> bool:
+    """Tell whether a step of an agent needs more than is left."""
+    config = {**agent.definition.config, **agent.config}
+    return bool(budget.missing_for(needed_by(agent.definition.agent_type, config)))
+
+
+def _reason_of_budget(step: OpenStep, budget: Budget, asked: AgentBudgetAnswer) -> Reason:
+    asking = (
+        WorkflowStepExecution.objects.filter(id=asked.step_execution_id)
+        .values_list("name", "execution_id", "execution__workflow__name")
+        .first()
+    )
+    facts: dict[str, Any] = {
+        "month": f"{budget.month:%Y-%m}",
+        "asked_by_step_id": str(asked.step_execution_id),
+    }
+    who = "another step"
+    if asking:
+        name, run, workflow = asking
+        facts["asked_by_execution_id"] = str(run)
+        who = f"{name} of {workflow}"
+    message = (
+        f"{step.name} waits: what agents may spend in {budget.month:%B %Y} is used up, and people"
+        f" have been asked for more by {who}."
+    )
+    return about(step, "agent_budget", message, since=asked.asked_at, facts=facts)
 
 
 def _state(agent: AgentInstance, load: int, now: datetime) -> str:

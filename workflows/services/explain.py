@@ -92,7 +92,7 @@ def _explain_steps(execution: WorkflowExecution, user: User, now: datetime) -> l
     told: dict[UUID, Reason] = {}
     by_type: dict[str, list[OpenStep]] = {}
     for step in steps:
-        by_type.setdefault(step.definition["step_type"], []).append(step)
+        by_type.setdefault(_explained_as(step), []).append(step)
     for step_type, of_type in by_type.items():
         if explain := _explainers().get(step_type):
             told |= explain(of_type, execution, user, now)
@@ -101,6 +101,13 @@ def _explain_steps(execution: WorkflowExecution, user: User, now: datetime) -> l
     told |= _explain_queues(ready, execution.workspace_id)
     reasons = [told.get(step.id) or _explain_row(step, now) for step in steps]
     return [reason for reason in reasons if reason is not None]
+
+
+def _explained_as(step: OpenStep) -> str:
+    """Return the type of step that tells why a step waits: what asks people waits as a gate does."""
+    row = step.row
+    asks = row is not None and row.pauses > 0 and row.status == StepStatus.WAITING
+    return "approval" if asks else str(step.definition["step_type"])
 
 
 def _explain_row(step: OpenStep, now: datetime) -> Reason | None:

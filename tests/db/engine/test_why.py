@@ -92,6 +92,24 @@ def test_a_step_waits_for_the_limit_of_the_workspace(scene, hand, why) -> None:
     assert reason.facts["max_running"] == 1
 
 
+def test_a_step_waits_for_people_to_grant_more_than_the_budget(scene, hand, why) -> None:
+    scene.workspace.settings = {"monthly_agent_tokens": 1_500}
+    scene.workspace.save()
+    scene.agent(places=5, config={"max_tokens": 1_000})
+    scene.agent("free", places=5)
+    scene.run(agent("a"))
+    hand.turn()
+    asking = scene.run(agent("b"))
+    hand.turn()
+    waiting = scene.run(agent("c"))
+    hand.turn()
+    reason = why(waiting)["agent_budget"]
+    assert f"asked for more by b of {asking.workflow.name}" in reason.message
+    assert reason.facts["asked_by_execution_id"] == str(asking.pk)
+    assert "waiting_for_approval" in why(asking)
+    assert "agent_budget" not in why(scene.run(agent("d", "free")))
+
+
 def test_a_step_waits_for_an_agent_that_failed_too_often(scene, hand, why) -> None:
     worker = scene.agent(places=5, status="error", faults=3)
     worker.probe_at = database_now() + timedelta(seconds=60)
