@@ -87,6 +87,7 @@ EVENT_TONES: Final[dict[str, str]] = {
     "workflow_resumed": "running",
     "workflow_retried": "retrying",
     "step_started": "running",
+    "step_progress": "running",
     "step_completed": "completed",
     "step_failed": "failed",
     "step_retrying": "retrying",

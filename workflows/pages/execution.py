@@ -9,8 +9,10 @@ from functools import cached_property
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from django.db.models import Q
 from django.urls import reverse
 
+from workflows.events import PROGRESS
 from workflows.models import Event, User, WorkflowExecution
 from workflows.pages.chosen_step import ChosenStep
 from workflows.pages.documents import show_json
@@ -258,8 +260,10 @@ class ExecutionPage:
 
     @cached_property
     def events(self) -> list[Event]:
-        """The latest events, newest first."""
+        """The latest events, newest first; how far attempts are stands with their steps."""
         of_run = Event.objects.filter(workflow_execution_id=self.execution.pk)
+        # Asked twice, for a key that is missing is neither equal nor unequal.
+        of_run = of_run.filter(Q(data__activity__isnull=True) | ~Q(data__activity=PROGRESS))
         return list(of_run.order_by("-seq")[:EVENTS_SHOWN])
 
     @cached_property

@@ -27,6 +27,7 @@ from workflows.pages.graphs import (
     nested_of,
     steps_of,
 )
+from workflows.pages.run_progress import latest_progress
 from workflows.pages.timeline import Bar, Timeline
 from workflows.services.timeline import Stretch, entries_of, stretch_of
 from workflows.wording import approval_look, status_look
@@ -69,6 +70,7 @@ class RunStep:
         note: why it is where it is, in a few words.
         request_id: the request for a decision that it opened.
         child: the run of another workflow that it started.
+        progress: what its attempt says of how far it is, while it runs.
         earlier: its revisions before the latest, the newest first.
     """
 
@@ -84,6 +86,7 @@ class RunStep:
     request_id: UUID | None
     child: ChildRun | None = None
     earlier: tuple[Revision, ...] = ()
+    progress: str = ""
 
     @property
     def step_type(self) -> str:
@@ -179,6 +182,7 @@ class RunSteps:
             request_id=request_id,
             child=self._children.get(chosen.pk) if chosen else None,
             earlier=tuple(self.revision(each) for each in reversed(rows) if each is not row),
+            progress=self._progress.get(chosen.pk, "") if chosen else "",
         )
 
     def revision(self, row: WorkflowStepExecution) -> Revision:
@@ -322,6 +326,10 @@ class RunSteps:
         conditions = self.execution.steps.filter(step_type="condition", status="completed")
         pairs = conditions.values_list("id", "output_data__branch")[:NAMED_AT_MOST]
         return {pk: _as_written(branch) for pk, branch in pairs if branch is not None}
+
+    @cached_property
+    def _progress(self) -> dict[UUID, str]:
+        return latest_progress(self.latest())
 
     @cached_property
     def _children(self) -> dict[UUID, ChildRun]:

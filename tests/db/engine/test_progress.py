@@ -10,6 +10,7 @@ import pytest
 
 from tests.db.agents.contexts import context_of
 from tests.db.engine.by_hand import DriverByHand
+from tests.db.engine.deaths import Crash, Death
 from tests.db.engine.scenes import (
     AT_ONCE,
     Scene,
@@ -245,6 +246,21 @@ def test_of_a_run_that_is_not_here_nothing_is_told(scene: Scene, hand: DriverByH
         is_draining=False,
     )
     assert written(execution) == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("at", "is_written"), [(1, False), (2, True)])
+def test_a_process_that_dies_meanwhile_tells_all_or_nothing_and_the_run_goes_on(
+    scene: Scene, hand: DriverByHand, at: int, is_written: bool
+) -> None:
+    execution = scene.run(task("a"))
+    hand.turn()
+    with pytest.raises(Crash), Death(at).at_commits():
+        tell(hand, told_of(hand.begun["a"]))
+    assert bool(written(execution)) is is_written
+    WorkflowExecution.objects.update(driver=None, wake_at=database_now())
+    DriverByHand().work()
+    assert ended(execution).status == "completed"
 
 
 # --- with an engine -------------------------------------------------------------------------
