@@ -84,7 +84,9 @@ class WorkspaceForm(ModelForm):
         " may not approve itself; <code>prevent_self_approval</code>, who started a run cannot"
         " decide on it; <code>forbid_standing_grants</code>, nothing is approved ahead."
         " A number: <code>retention_days</code>, for how long ended runs are kept;"
-        " <code>max_agent_steps</code>, how many steps its agents have at once."
+        " <code>max_agent_steps</code>, how many steps its agents have at once;"
+        " <code>monthly_agent_tokens</code> and <code>monthly_agent_cost</code>, what they may"
+        " spend in a month before people are asked for more."
     )
 
     class Meta:

@@ -104,7 +104,7 @@ def _explain_steps(execution: WorkflowExecution, user: User, now: datetime) -> l
 
 
 def _explained_as(step: OpenStep) -> str:
-    """Return the type of step that tells why a step waits: what asks people waits as a gate does."""
+    """Return the step type that tells why a step waits: who asks people waits as a gate does."""
     row = step.row
     asks = row is not None and row.pauses > 0 and row.status == StepStatus.WAITING
     return "approval" if asks else str(step.definition["step_type"])
