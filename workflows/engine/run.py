@@ -254,9 +254,11 @@ class Run:
 
     def step_of(self, record: StepRecord) -> AnyStep:
         """Return what a record runs: its own step, or its fallback."""
-        if record.is_fallback and record.step in self.plan.fallbacks:
-            return self.plan.fallbacks[record.step]
-        return self.plan.compiled.steps[record.step].step
+        # One of an earlier time stands in no frame.
+        name = record.step or self.plan.place_of(record.name)[0]
+        if record.is_fallback and name in self.plan.fallbacks:
+            return self.plan.fallbacks[name]
+        return self.plan.compiled.steps[name].step
 
     def scope(self, frame: Frame, record: StepRecord) -> Scope:
         """Return what the references of a step see, with the outputs that a frame's steps see."""

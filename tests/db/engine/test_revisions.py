@@ -15,8 +15,10 @@ from tests.db.engine.scenes import AT_ONCE, Scene, agent, events_of, gate, reque
 from workflows.clock import database_now
 from workflows.core.ids import uuid7
 from workflows.core.outcomes import Completed, Failed
+from workflows.engine import leases
 from workflows.engine.inputs import dump_json
 from workflows.models import WorkflowExecution, WorkflowStepExecution
+from workflows.services.executions import cancel_execution
 from workflows.services.verbs import retry_execution
 
 pytestmark = pytest.mark.django_db
@@ -547,6 +549,28 @@ def test_a_gate_that_does_not_wait_for_a_block_stops_what_runs_in_it(
     hand.finish("plan")
     assert steps(execution)["do"] == "cancelled, running"
     assert hand.begun["do"].revision == 2
+
+
+def test_a_result_that_comes_after_its_block_was_sent_back_and_its_run_taken_away_is_refused(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    execution = scene.run(
+        PLAN,
+        block("parallel", "each", task("do"), after=["plan"]),
+        gate(after=["plan", "each"], revise="plan") | {"trigger_rule": "one_success"},
+    )  # fmt: skip
+    hand.turn()
+    hand.finish("plan")
+    late = hand.begun.pop("do")
+    send_back(scene, execution, "No")
+    hand.turn()
+    leases.fence(hand.holdings.driver_id, database_now())
+    other = DriverByHand()
+    other.turn()
+    cancel_execution(execution.id, user=scene.users["operator"])
+    other.begun["late"] = late
+    other.turn(other.result("late"))
+    assert [e.data["step"] for e in events_of(execution.id, "step_result_refused")] == ["do"]
 
 
 # --- with the other verbs -----------------------------------------------------------------
