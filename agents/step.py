@@ -6,6 +6,7 @@ from datetime import datetime
 from agents.backends import backend
 from agents.faults import InputFault, fault_in
 from agents.services.assignment import Assigned, reserve
+from agents.services.offered_tools import tell_tools
 from agents.services.pauses import take_up
 from agents.services.remembering import tell_memories
 from agents.services.settling import release
@@ -20,7 +21,8 @@ class AgentHandler:
     """Reserves an agent in the transaction of the step's start, and runs it on the loop."""
 
     def prepare(self, contexts: Sequence[StepContext], now: datetime) -> list[Answer]:
-        """Assign an agent to each attempt, in order, and tell it what it remembers."""
+        """Assign an agent to each attempt, in order, and tell it what it remembers and
+        what it is offered."""
         memos = take_up(contexts)
         answers = reserve(contexts, now)
         assigned = [
@@ -29,6 +31,7 @@ class AgentHandler:
             if isinstance(answer, Assigned)
         ]
         tell_memories(assigned, now)
+        tell_tools(assigned)
         for context, agent in assigned:
             agent.memo = memos.get(context.step_execution_id)
         return [

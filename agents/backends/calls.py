@@ -136,7 +136,7 @@ async def post_json(
     except CanonicalError as error:
         message = f"The answer of {origin_of(url)} cannot be read: {error.message}"
         raise AgentFault(message, "unreadable_answer") from None
-    return _without(hidden, answer)
+    return without(hidden, answer)
 
 
 async def _send(
@@ -173,7 +173,7 @@ async def _send(
 def _words(payload: bytes, hidden: str) -> str:
     """Return what a refusal says, where it says it as problem details or as model servers do."""
     try:
-        document = _without(hidden, loads_strict(payload))
+        document = without(hidden, loads_strict(payload))
     except CanonicalError:
         return ""
     match document:
@@ -188,14 +188,14 @@ def _words(payload: bytes, hidden: str) -> str:
     return ""
 
 
-def _without(hidden: str, value: Any) -> Any:
-    """Return a value with ``hidden`` taken out of all its texts."""
+def without(hidden: str, value: Any) -> Any:
+    """Return JSON with ``hidden`` taken out of all its texts, unless it is too short to be one."""
     if len(hidden) < _SHORTEST_HIDDEN:
         return value
     if isinstance(value, str):
         return value.replace(hidden, "…")
     if isinstance(value, list):
-        return [_without(hidden, each) for each in value]
+        return [without(hidden, each) for each in value]
     if isinstance(value, dict):
-        return {_without(hidden, key): _without(hidden, each) for key, each in value.items()}
+        return {without(hidden, key): without(hidden, each) for key, each in value.items()}
     return value

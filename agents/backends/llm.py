@@ -72,10 +72,13 @@ class LlmBackend:
         form = AnswerForm.of(known.output_schema)
         model = _model(known)
         conversation = _conversation(known, context)
-        toolbox = Toolbox(tools_of(known.tools, remembers=known.remembers), context, conversation)
+        agent = context.prepared
+        offers = agent.offers if isinstance(agent, Assigned) else {}
+        tools = tools_of(known.tools, offers, remembers=known.remembers)
+        toolbox = Toolbox(tools, context, conversation)
         asked = form.asked_for()
-        if tools := toolbox.described():
-            asked["tools"] = tools
+        if described := toolbox.described():
+            asked["tools"] = described
         while True:
             if asks := await toolbox.answer_calls():
                 return asks

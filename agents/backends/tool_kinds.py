@@ -1,13 +1,15 @@
 """What a model may call: one class a kind of tool, all of them alike to the model."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from inspect import getdoc
 from typing import Annotated, Any, Final, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from agents.backends.mcp_tools import Sessions, offered
+from agents.offers import NoOffer, Offer
 from agents.work import work_of
 from workflows.core.approval import Approval
 from workflows.core.names import Name
@@ -17,10 +19,12 @@ from workflows.tasks import Task, TaskFailure, find_task
 
 _LONGEST_NAME: Final = 64
 _LONGEST_DESCRIPTION: Final = 1_000
+_OF_A_SERVER: Final = re.compile(r"[A-Za-z0-9_-]{1,50}/[A-Za-z0-9_.-]{1,128}")
 
 
 def _known(name: str) -> str:
-    if find_task(name) is None:
+    """Refuse what is neither a task nor a tool of a server; what servers offer is known later."""
+    if find_task(name) is None and not _OF_A_SERVER.fullmatch(name):
         raise PydanticCustomError("unknown_task", "No task is registered as {name}", {"name": name})
     return name
 
@@ -122,12 +126,18 @@ class RememberTool:
         return "It is kept once this work is done."
 
 
-def tools_of(uses: Iterable[ToolUse], *, remembers: bool) -> list[tuple[Tool, ToolUse | None]]:
-    """Return the tools of an agent, with what its config says of each."""
+def tools_of(
+    uses: Iterable[ToolUse], offers: Mapping[str, Offer | NoOffer] = {}, *, remembers: bool
+) -> list[tuple[Tool, ToolUse | None]]:
+    """Return the tools of an agent, with what its config says of each. ``offers``: those of tool
+    servers, by their names. Raises AgentFault ``agent_config`` where one is not offered."""
     found: list[tuple[Tool, ToolUse | None]] = []
+    sessions = Sessions()
     for use in uses:
         if task := find_task(use.tool):
             found.append((TaskTool(task), use))
+        else:
+            found.append((offered(offers.get(use.tool), use.tool, sessions), use))
     if remembers:
         found.append((RememberTool(), None))
     return found

@@ -7,7 +7,7 @@ free place twice; load is counted from live reservations.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice, takewhile
 from operator import attrgetter
@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from agents.models import AgentDefinition, AgentInstance, AgentReservation, AgentWait
+from agents.offers import NoOffer, Offer
 from agents.prices import NOTHING, Amount, needed_by, spending_of
 from agents.references import named
 from agents.services.budget_requests import Budgets, Wait, hear
@@ -38,7 +39,8 @@ class Assigned:
     """An agent for an attempt. ``config``: the definition's with the instance's over it.
     ``takes_over_from``: the agent that failed at the step just now. ``memory``: what the agent
     remembers (``agents/work.py``); ``memo``: where an attempt before this one stopped.
-    ``max_tokens``: what the step may spend, where that is limited."""
+    ``max_tokens``: what the step may spend, where that is limited. ``offers``: by the names in its
+    config, what it may call of tool servers, or why it cannot."""
 
     agent_instance_id: UUID
     name: str
@@ -48,6 +50,7 @@ class Assigned:
     memory: Sequence[Mapping[str, Any]] = ()
     memo: dict[str, Any] | None = None
     max_tokens: int | None = None
+    offers: Mapping[str, Offer | NoOffer] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
