@@ -11,6 +11,8 @@ from agents.api import AgentSerializer, visible_agents
 from agents.memory.entries import MAX_KEY
 from agents.models import AgentHandoff, AgentInstance
 from agents.pages.performance import PERIODS, Performance, Performances
+from agents.pages.spending import Spent, days_of, spent_by_each
+from agents.prices import units_of
 from agents.services import lifecycle
 from agents.services.handoff import handoff_context
 from workflows.api.base import ApiView, caller, get_visible
@@ -56,10 +58,23 @@ class HandoffSerializer(serializers.ModelSerializer[AgentHandoff]):
         ]
 
 
+class AgentDaySerializer(serializers.Serializer[Any]):
+    """What the attempts of an agent came to that ended on a day (UTC)."""
+
+    day = serializers.DateField()
+    finished = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    input_tokens = serializers.IntegerField()
+    output_tokens = serializers.IntegerField()
+    cost = serializers.FloatField()
+    busy_seconds = serializers.FloatField()
+
+
 class AgentMetricsSerializer(serializers.Serializer[Any]):
     """How an agent did. ``finished`` attempts, ``failed`` those that did not complete, of which
-    another agent may have taken over some; durations in seconds. ``faults``: its own failures since
-    it last succeeded."""
+    another agent may have taken over some; durations in seconds; ``cost`` in the unit of the
+    agent's prices. ``faults``: its own failures since it last succeeded. ``daily``: the last 30
+    days, the oldest first, whatever the period."""
 
     period = serializers.ChoiceField(choices=list(PERIODS))
     finished = serializers.IntegerField()
@@ -71,6 +86,10 @@ class AgentMetricsSerializer(serializers.Serializer[Any]):
     max_concurrency = serializers.IntegerField()
     faults = serializers.IntegerField()
     last_error = serializers.CharField()
+    input_tokens = serializers.IntegerField()
+    output_tokens = serializers.IntegerField()
+    cost = serializers.FloatField()
+    daily = AgentDaySerializer(many=True)
 
 
 class _AgentView(ApiView):
@@ -139,10 +158,12 @@ class AgentMetrics(_AgentView):
             problem = Problem("", "invalid_choice", message, "/period")
             raise InvalidInput("There is no such period.", [problem], code="invalid_choice")
         agent = self.agent(request, id)
-        performances = Performances(
-            agent.workspace_id, PERIODS[word], database_now(), agent_id=agent.pk
-        )
+        now = database_now()
+        performances = Performances(agent.workspace_id, PERIODS[word], now, agent_id=agent.pk)
         did = performances.of_each().get(agent.pk, Performance())
+        spent = spent_by_each(agent.workspace_id, PERIODS[word], now, agent.pk).get(
+            agent.pk, Spent()
+        )
         rate = (did.finished - did.failed) / did.finished if did.finished else None
         figures = {
             "period": word,
@@ -155,5 +176,24 @@ class AgentMetrics(_AgentView):
             "max_concurrency": agent.max_concurrency,
             "faults": agent.faults,
             "last_error": agent.last_error,
+            **_spent(spent),
+            "daily": [
+                {
+                    "day": day.day,
+                    "finished": day.steps,
+                    "failed": day.failures,
+                    "busy_seconds": day.busy_ms / 1_000,
+                    **_spent(day.spent),
+                }
+                for day in days_of(agent.pk, now).days
+            ],
         }
         return Response(self.get_serializer(figures).data)
+
+
+def _spent(spent: Spent) -> dict[str, Any]:
+    return {
+        "input_tokens": spent.input_tokens,
+        "output_tokens": spent.output_tokens,
+        "cost": units_of(spent.cost_micros),
+    }

@@ -1,7 +1,8 @@
 """What Prometheus reads at ``/metrics``: gauges, read from the database when it asks.
 
 There are several processes, so what one of them could count would say little; the tables know.
-No label has values that grow with use: figures are those of the whole installation.
+No label has values that grow with use: figures are those of the whole installation, but for what
+the agents of each workspace spend.
 """
 
 import hmac
@@ -20,6 +21,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from agents.models import AgentUsage
+from agents.prices import units_of
 from approvals.models import Notification, WorkflowStepApproval
 from workflows.clock import database_now
 from workflows.core.states import ExecutionStatus, StepStatus
@@ -90,6 +93,7 @@ class _Tables(Collector):
         yield from self._approvals()
         yield from self._engine()
         yield from self._sending()
+        yield from self._spending()
         total = EventStream.objects.aggregate(total=Sum("last_seq"))["total"] or 0
         yield CounterMetricFamily("mgx_events", "Events written, of all workspaces", value=total)
 
@@ -139,6 +143,25 @@ class _Tables(Collector):
             yield _gauge(f"{name}_failed", f"{what} that were given up, of those kept", failed)
         disabled = WebhookEndpoint.objects.filter(is_active=False).count()
         yield _gauge("webhooks_disabled", "Webhooks that are not called any more", disabled)
+
+    def _spending(self) -> Iterator[Metric]:
+        tokens = CounterMetricFamily(
+            "mgx_agent_tokens",
+            "Tokens that agents were told (input) and that they answered (output)",
+            labels=["workspace", "kind"],
+        )
+        cost = CounterMetricFamily(
+            "mgx_agent_cost", "What they cost, in the unit of the prices", labels=["workspace"]
+        )
+        rows = AgentUsage.objects.order_by().values_list("workspace__slug")
+        for slug, told, said, micros in rows.annotate(
+            Sum("input_tokens"), Sum("output_tokens"), Sum("cost_micros")
+        ):
+            tokens.add_metric([slug, "input"], told)
+            tokens.add_metric([slug, "output"], said)
+            cost.add_metric([slug], units_of(micros))
+        yield tokens
+        yield cost
 
     def _age(self, name: str, words: str, found: dict[str, Any]) -> Metric:
         oldest = found["oldest"]

@@ -1,7 +1,7 @@
 """What Prometheus reads, and who may."""
 
 import socket
-from datetime import timedelta
+from datetime import date, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +11,7 @@ from django.test import AsyncClient, Client
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
+from agents.models import AgentUsage
 from approvals.models import WorkflowStepApproval
 from mgx import metrics
 from workflows.models import (
@@ -43,6 +44,23 @@ def test_an_empty_installation_has_zeros() -> None:
     assert found["mgx_executions{running}"] == found["mgx_drivers_live"] == 0
     assert found["mgx_runnable_oldest_age_seconds"] == 0
     assert found["mgx_events_total"] == 0
+
+
+def test_it_tells_what_the_agents_of_each_workspace_spend(agents: Any, workspace: Any) -> None:
+    assert not [name for name in scrape() if name.startswith("mgx_agent")]
+    for name, day in (("planner", 1), ("planner", 2), ("executor", 1)):
+        AgentUsage.objects.create(
+            workspace=workspace,
+            agent_instance=agents[name],
+            day=date(2026, 11, day),
+            input_tokens=100,
+            output_tokens=10,
+            cost_micros=500_000,
+        )
+    found = scrape()
+    assert found[f"mgx_agent_tokens_total{{input,{workspace.slug}}}"] == 300
+    assert found[f"mgx_agent_tokens_total{{output,{workspace.slug}}}"] == 30
+    assert found[f"mgx_agent_cost_total{{{workspace.slug}}}"] == 1.5
 
 
 def test_it_tells_what_waits_to_be_sent_and_what_was_given_up(workspace: Any) -> None:

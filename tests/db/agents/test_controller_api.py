@@ -1,13 +1,13 @@
 """Agents over REST: switched on and off, handing on, and how they did."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from agents.memory import store_memory
-from agents.models import AgentDefinition, AgentInstance, AgentReservation
+from agents.models import AgentDefinition, AgentInstance, AgentReservation, AgentUsage
 from agents.services import lifecycle
 from workflows.clock import database_now
 from workflows.models import Event, Project
@@ -121,6 +121,51 @@ def test_the_metrics_say_how_an_agent_did(api: Any, planner: AgentInstance) -> N
     assert figures["p95_seconds"] == pytest.approx(4, abs=0.01)
     assert figures["load"] == 0
     assert api("viewer").get(path, {"period": "year"}).status_code == 400
+
+
+def test_the_metrics_say_what_an_agent_spent(api: Any, planner: AgentInstance) -> None:
+    path = f"/api/v1/agents/{planner.id}/metrics/"
+    empty = api("viewer").get(path).json()
+    assert (empty["input_tokens"], empty["cost"], len(empty["daily"])) == (0, 0, 30)
+    now = database_now()
+    for ago, outcome in ((1, "completed"), (2, "asked"), (30, "failed")):
+        AgentReservation.objects.create(
+            workspace_id=planner.workspace_id,
+            agent_instance=planner,
+            step_execution_id=uuid4(),
+            attempt=1,
+            outcome=outcome,
+            reserved_at=now - timedelta(hours=ago),
+            released_at=now,
+            expires_at=now,
+            input_tokens=1_000,
+            output_tokens=100,
+            cost_micros=2_500,
+        )
+    AgentUsage.objects.create(
+        workspace_id=planner.workspace_id,
+        agent_instance=planner,
+        day=now.astimezone(UTC).date() - timedelta(days=3),
+        steps=4,
+        failures=1,
+        input_tokens=70,
+        output_tokens=7,
+        cost_micros=500,
+        busy_ms=1_500,
+    )
+    figures = api("viewer").get(path).json()
+    assert figures["input_tokens"] == 2_000, "also what stopped to ask has spent"
+    assert (figures["output_tokens"], figures["cost"]) == (200, 0.005)
+    assert figures["daily"][26] == {
+        "day": f"{now.astimezone(UTC).date() - timedelta(days=3)}",
+        "finished": 4,
+        "failed": 1,
+        "input_tokens": 70,
+        "output_tokens": 7,
+        "cost": 0.0005,
+        "busy_seconds": 1.5,
+    }
+    assert api("viewer").get(path, {"period": "week"}).json()["input_tokens"] == 3_000
 
 
 # --- making and changing ------------------------------------------------------------------
