@@ -15,6 +15,7 @@ from agents import api as agents
 from agents import controller_api as controller
 from agents import memory_api as memory
 from agents import messages_api as messages
+from agents import tool_servers_api as tools
 from approvals.api import decisions, files, notifications, questions, standing
 from approvals.api import views as approvals
 from workflows.api import (
@@ -144,6 +145,9 @@ urlpatterns: list[URLPattern] = [
     path("agents/<uuid:id>/memory/history/", memory.AgentMemoryHistory.as_view()),
     path("agents/<uuid:id>/memory/export/", memory.AgentMemoryExport.as_view()),
     path("agents/<uuid:id>/memory/thread/", memory.AgentMemoryThread.as_view()),
+    path("tool-servers/", tools.ToolServers.as_view()),
+    path("tool-servers/<uuid:id>/", tools.OneToolServer.as_view()),
+    path("tool-servers/<uuid:id>/read/", tools.ToolReading.as_view()),
     path("events/", events.Events.as_view()),
     path("webhooks/", webhooks.Webhooks.as_view()),
     path("webhooks/<uuid:id>/", webhooks.OneWebhook.as_view()),

@@ -320,6 +320,7 @@ STREAM_READERS = {
 OUTBOXES = {
     "webhooks": "workflows.webhooks.sending.WebhookOutbox",
     "mail": "approvals.notifications.sending.MailOutbox",
+    "tools": "agents.services.tool_reading.ToolReading",
 }
 
 #: Seconds without a heartbeat after which a driver's executions go to another one.
