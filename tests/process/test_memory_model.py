@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.invariants import assert_invariants
 from tests.process.engine_cluster import IS_LONG, seeds
 from tests.process.installation import ROOT, Installation, eventually
 from tests.process.memory_client import KEYS
@@ -64,7 +63,7 @@ def test_processes_see_each_others_writes_and_lose_none(
     installation: Installation, seed: int, record_property: Note
 ) -> None:
     record_property("promise", "P19 4 processes on the same keys of agents' memory")
-    workspace, *agents = json.loads(installation.shell(_PREPARE).splitlines()[-1])
+    workspace, *agents = installation.shell(_PREPARE).split()
     said = run(installation, seed, workspace, agents)
     history = History(said, dict.fromkeys(agents, 0))
     for agent, limits in zip(agents, LIMITS, strict=True):
@@ -72,7 +71,7 @@ def test_processes_see_each_others_writes_and_lose_none(
         nothing_is_above(history, agent, limits)
         reads_are_of_their_time(history, agent)
     copies_are_of_their_source(history)
-    assert_invariants(installation.query)
+    installation.manage("verify")
     reads = sum(1 for _ in history.of("found"))
     record_property("figures", f"{len(said)} operations, {reads} of them reads, all as by one")
 
@@ -176,7 +175,7 @@ def _was_full(history: History, agent: str, values: dict[str, Any]) -> bool:
 
 
 _PREPARE = f"""
-import json
+
 from agents.memory import clear_memory
 from agents.models import AgentDefinition, AgentInstance
 from workflows.services.access import create_workspace
@@ -194,5 +193,5 @@ agents = [
 ]
 for agent in agents:
     clear_memory(agent.pk, workspace.pk)
-print(json.dumps([str(each.pk) for each in (workspace, *agents)]))
+print(*(each.pk for each in (workspace, *agents)))
 """
