@@ -6,10 +6,12 @@ from datetime import datetime
 from agents.backends import backend
 from agents.faults import InputFault, fault_in
 from agents.services.assignment import Assigned, reserve
+from agents.services.messages import said_of
 from agents.services.offered_tools import tell_tools
 from agents.services.pauses import take_up
 from agents.services.remembering import tell_memories
 from agents.services.settling import release
+from agents.work import work_of
 from workflows.core.outcomes import Asks, Completed, Failed, Outcome
 from workflows.events import EventDraft
 from workflows.handlers import Answer, Ended, Prepared, StepContext
@@ -45,8 +47,10 @@ class AgentHandler:
         """Let the agent answer the step's inputs."""
         assigned = context.prepared
         assert isinstance(assigned, Assigned)
+        work = work_of(context)
         try:
             answer = await backend(assigned.agent_type).run(assigned.config, context)
+            work.said = work.said or said_of(context, answer, is_done=True)
             return answer if isinstance(answer, Asks) else Completed(answer)
         except InputFault as error:
             return Failed(error.code[:100], str(error)[:_MAX_MESSAGE], is_final=True)
@@ -54,6 +58,8 @@ class AgentHandler:
             if fault := fault_in(error):
                 raise fault from error
             raise
+        finally:
+            work.said = work.said or said_of(context)
 
     def settle(self, ended: Sequence[Ended], now: datetime) -> list[EventDraft]:
         """Give back the agents' places, and note which of them failed or recovered."""

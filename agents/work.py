@@ -47,6 +47,11 @@ def memory_of(context: StepContext) -> Sequence[Mapping[str, Any]]:
     return agent.memory if isinstance(agent, Assigned) else ()
 
 
+def keys_of(memory: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what there is to a message besides that tells an agent what it remembers."""
+    return {"memory_keys": [entry["key"] for entry in memory]}
+
+
 def remember(context: StepContext, key: str, value: Any) -> None:
     """Have the agent of a step keep a value under a key, once the step has completed."""
     work_of(context).remembered[key] = value

@@ -17,7 +17,8 @@ class Conversation:
 
     ``turns``: how often the model was asked, ``used`` the tokens of all that. ``log`` says, for
     people, what was called and refused. ``asks_about``: the tool of the first call without a
-    result, if people are asked about it, and ``answer`` what they said. ``work`` is that of the attempt, which is told what is new.
+    result, if people are asked about it, and ``answer`` what they said. ``work`` is that of the
+    attempt, which is told what is new.
     """
 
     work: Work
@@ -60,10 +61,10 @@ class Conversation:
             Counter(memo["made"]),
         )
 
-    def tell(self, role: MessageRole, content: str) -> None:
-        """Add what the model is told."""
+    def tell(self, role: MessageRole, content: str, data: dict[str, Any] | None = None) -> None:
+        """Add what the model is told; ``data``: what people are told of it besides."""
         self.messages.append({"role": role.value, "content": content})
-        self.work.said.append(Said(role, content))
+        self.work.said.append(Said(role, content, data or {}))
 
     def add_answer(self, message: Message, usage: TokenCount | None) -> None:
         """Add what the model has said."""

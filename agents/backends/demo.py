@@ -16,10 +16,13 @@ _PERCENT = re.compile(r"\b(100|[1-9]\d?) ?(?:%|percent)")
 
 
 class DemoBackend:
-    """Plays the part that ``config.part`` names: ``planner`` or ``executor``."""
+    """Plays the part that ``config.part`` names: ``planner`` or ``executor``. One that ``is_down``
+    answers nobody, so that another one takes over."""
 
     async def run(self, config: dict[str, Any], context: StepContext) -> Any:
         await asyncio.sleep(config.get("seconds", _THINKING_SECONDS))
+        if config.get("is_down"):
+            raise ConnectionError("The agent does not answer")
         if config.get("part") == "executor":
             return carry_out(context.inputs.get("plan"))
         plan = make_plan(context.inputs.get("task"))

@@ -37,7 +37,8 @@ _TOLD_AT_MOST = 20
 @dataclass(slots=True)
 class Assigned:
     """An agent for an attempt. ``config``: the definition's with the instance's over it.
-    ``takes_over_from``: the agent that failed at the step just now. ``memory``: what the agent
+    ``takes_over_from``: the agent that failed at the step just now, ``failed_agent_id`` its id.
+    ``memory``: what the agent
     remembers (``agents/work.py``); ``memo``: where an attempt before this one stopped.
     ``max_tokens``: what the step may spend, where that is limited. ``offers``: by the names in its
     config, what it may call of tool servers, or why it cannot."""
@@ -47,6 +48,7 @@ class Assigned:
     agent_type: str
     config: dict[str, Any]
     takes_over_from: str = ""
+    failed_agent_id: UUID | None = None
     memory: Sequence[Mapping[str, Any]] = ()
     memo: dict[str, Any] | None = None
     max_tokens: int | None = None
@@ -147,6 +149,7 @@ class Candidates:
         assigned.max_tokens = need.tokens or spending_of(config).max_tokens
         if tried:
             assigned.takes_over_from = tried[0].agent_instance.name
+            assigned.failed_agent_id = tried[0].agent_instance_id
         return Chosen(assigned, reason, need)
 
     def leave_room(self, wait: AgentWait) -> None:

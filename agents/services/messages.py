@@ -14,7 +14,7 @@ from django.conf import settings
 
 from agents.masking import text_without_secrets, without_secrets
 from agents.models import AgentMessage, AgentReservation, MessageRole
-from agents.work import Said, Work
+from agents.work import Said, Work, keys_of, memory_of
 from workflows.clock import database_now
 from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import UnstorableError
@@ -34,9 +34,12 @@ _CUT = " … (cut off here)"
 
 
 def said_of(context: StepContext, output: Any = None, *, is_done: bool = False) -> list[Said]:
-    """Return the conversation of an agent that keeps none: what it was asked, and its output if
-    it ``is_done``."""
-    said = [Said(MessageRole.USER, _text(context.inputs))]
+    """Return the conversation of an agent that keeps none: what it remembered and was asked, and
+    its output if it ``is_done``."""
+    said = []
+    if memory := memory_of(context):
+        said.append(Said(MessageRole.USER, _text(memory), keys_of(memory)))
+    said.append(Said(MessageRole.USER, _text(context.inputs)))
     if context.feedback:
         said.append(Said(MessageRole.USER, context.feedback, {"is_feedback": True}))
     if is_done:

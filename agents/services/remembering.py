@@ -40,19 +40,24 @@ class Done:
 def tell_memories(assigned: Sequence[tuple[StepContext, Assigned]], now: datetime) -> None:
     """Put in what the agents that were assigned remember, each its own, the oldest first.
 
-    Of work that was sent back the feedback comes last.
+    Who takes over is also told what had been handed on to the agent that failed. Of work that was
+    sent back the feedback comes last.
     """
-    wanted = {agent.agent_instance_id: _read_entries(agent.config) for _, agent in assigned}
-    known = {
-        agent_id: [_told(entry) for entry in entries]
-        for agent_id, entries in recall(wanted, now).items()
+    wanted = {
+        agent_id: _read_entries(agent.config)
+        for _, agent in assigned
+        for agent_id in (agent.agent_instance_id, agent.failed_agent_id)
+        if agent_id
     }
+    known = recall(wanted, now)
     for context, agent in assigned:
-        agent.memory = known.get(agent.agent_instance_id, [])
+        own = known.get(agent.agent_instance_id, [])
+        failed = known.get(agent.failed_agent_id, []) if agent.failed_agent_id else []
+        told = [_told(entry) for entry in [*filter(_was_handed_on, failed), *own]]
         if context.feedback:
-            key = feedback_key(context.name)
-            others = [entry for entry in agent.memory if entry["key"] != key]
-            agent.memory = [*others, _feedback_entry(context, key)]
+            told.append(_feedback_entry(context, feedback_key(context.name)))
+        # Of a key that is twice the last one, in its place.
+        agent.memory = list({entry["key"]: entry for entry in reversed(told)}.values())[::-1]
 
 
 def keep_results(done: Iterable[Done]) -> list[EventDraft]:
@@ -81,6 +86,10 @@ def _read_entries(config: Mapping[str, Any]) -> int:
     if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
         return min(given, _MOST_READ_ENTRIES)
     return _READ_ENTRIES
+
+
+def _was_handed_on(entry: Entry) -> bool:
+    return entry.threaded_from is not None or "threaded_from" in entry.metadata
 
 
 def _told(entry: Entry) -> dict[str, Any]:
