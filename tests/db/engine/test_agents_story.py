@@ -56,9 +56,12 @@ def cast_of(scene: Scene, agent_type: AgentType, configs: dict[str, dict[str, An
         for slug in ("planner", "executor")
     }
 
+    # That of the lower id is asked first where nothing else tells them apart.
+    ids = dict(zip(configs, sorted(uuid7() for _ in configs), strict=True))
+
     def make(name: str) -> AgentInstance:
         return AgentInstance.objects.create(
-            id=uuid7(),
+            id=ids[name],
             workspace=scene.workspace,
             definition=definitions["planner" if name == "planner" else "executor"],
             name=name.capitalize(),
