@@ -5,8 +5,8 @@ in JSON or in somebody's fault.
 import asyncio
 import os
 import re
-from collections.abc import Collection, Mapping
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Collection, Mapping
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -23,6 +23,8 @@ from workflows.net import ForbiddenAddress, UnknownHost, check_url, is_exempt, o
 _NOT_THE_INPUTS = frozenset({401, 407, 408, 425, 429})
 _LONGEST_WORDS = 500
 _LONGEST_REFUSAL = 65_536
+#: Around a word of a stream stands many times as much.
+_STREAMED_AT_MOST = 64
 #: A shorter secret is none, and would be found in many an answer.
 _SHORTEST_HIDDEN = 8
 
@@ -100,6 +102,22 @@ def sendable(name: str, secret: str) -> str:
     return secret
 
 
+class Reader(Protocol):
+    """Reads an answer as it comes. All of it may raise AgentFault."""
+
+    def takes(self, content_type: str) -> bool:
+        """Tell whether it reads what is of this type."""
+        ...
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next part."""
+        ...
+
+    def result(self) -> Any:
+        """Return the JSON that the parts come to."""
+        ...
+
+
 async def post_json(
     url: str,
     body: bytes,
@@ -108,8 +126,9 @@ async def post_json(
     timeout_seconds: float,
     hidden: str = "",
     also_its_own: Collection[int] = (),
+    reader: Reader | None = None,
 ) -> Any:
-    """Post JSON to an agent and return the JSON that it answers.
+    """Post JSON to an agent and return the JSON that it answers, or what ``reader`` makes of it.
 
     ``hidden`` is left out of what comes back, should it come back. A status from 400 to 499 is the
     fault of the inputs, but for the few that they cannot cause, and for ``also_its_own``.
@@ -118,7 +137,7 @@ async def post_json(
     """
     try:
         async with asyncio.timeout(timeout_seconds):
-            status, payload = await _send(check_url(url), body, headers, timeout_seconds)
+            status, payload = await _send(check_url(url), body, headers, timeout_seconds, reader)
     except TimeoutError:
         message = f"{origin_of(url)} did not answer within {timeout_seconds:g} seconds"
         raise AgentFault(message, "agent_timeout") from None
@@ -131,6 +150,9 @@ async def post_json(
         if 400 <= status < 500 and status not in _NOT_THE_INPUTS.union(also_its_own):
             raise InputFault(message, f"http_{status}")
         raise AgentFault(message, f"http_{status}")
+    if payload is None:
+        assert reader is not None
+        return without(hidden, reader.result())
     try:
         answer = loads_strict(payload, max_bytes=settings.MGX_MAX_OUTPUT_BYTES)
     except CanonicalError as error:
@@ -140,9 +162,14 @@ async def post_json(
 
 
 async def _send(
-    url: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float
-) -> tuple[int, bytes]:
-    """Return the status and the body of an answer; of a refusal only its beginning."""
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    timeout_seconds: float,
+    reader: Reader | None,
+) -> tuple[int, bytes | None]:
+    """Return the status and the body of an answer; of a refusal only its beginning, and None where
+    the reader has taken it."""
     import httpx  # most processes never ask an agent outside
 
     from workflows.transport import guarded_client
@@ -153,6 +180,10 @@ async def _send(
             guarded_client(timeout_seconds) as client,
             client.stream("POST", url, headers=headers, content=body) as response,
         ):
+            content_type = response.headers.get("content-type", "")
+            if response.is_success and reader and reader.takes(content_type):
+                await _feed(reader, response.aiter_raw(), url)
+                return response.status_code, None
             most = settings.MGX_MAX_OUTPUT_BYTES if response.is_success else _LONGEST_REFUSAL
             payload = bytearray()
             async for chunk in response.aiter_raw():
@@ -170,10 +201,20 @@ async def _send(
         raise AgentFault(message, "agent_unreachable") from None
 
 
-def _words(payload: bytes, hidden: str) -> str:
+async def _feed(reader: Reader, chunks: AsyncIterator[bytes], url: str) -> None:
+    length = 0
+    async for chunk in chunks:
+        length += len(chunk)
+        if length > _STREAMED_AT_MOST * settings.MGX_MAX_OUTPUT_BYTES:
+            message = f"The answer of {origin_of(url)} is longer than it may be"
+            raise AgentFault(message, "unreadable_answer")
+        reader.feed(chunk)
+
+
+def _words(payload: bytes | None, hidden: str) -> str:
     """Return what a refusal says, where it says it as problem details or as model servers do."""
     try:
-        document = without(hidden, loads_strict(payload))
+        document = without(hidden, loads_strict(payload or b""))
     except CanonicalError:
         return ""
     match document:

@@ -19,9 +19,11 @@ from pydantic_core import PydanticCustomError
 from agents.backends.calls import OutsideConfig, read_config, secret_for, sendable
 from agents.backends.chat import ChatModel, Completion, Message
 from agents.backends.conversation import Conversation
+from agents.backends.streaming import Listener
 from agents.backends.tool_kinds import ToolUse, tools_of
 from agents.backends.tools import Toolbox
 from agents.faults import AgentFault, InputFault
+from agents.masking import text_without_secrets
 from agents.models import MessageRole
 from agents.services.assignment import Assigned
 from agents.work import memory_of, work_of
@@ -33,6 +35,8 @@ from workflows.http_task import Url
 #: An engine that takes linear time whatever the pattern.
 _PATTERNS = jsonschema_rs.RegexOptions()
 _MOST_PROBLEMS = 10
+#: Characters of an answer that comes that people are shown.
+_SHOWN_OF_ANSWER = 200
 _OF_MEMORY = ("key", "value", "trust", "written_at")
 _REMEMBERED = (
     "This is what you remember, the oldest first. What is marked “outside” came from beyond this"
@@ -50,7 +54,8 @@ def _form(schema: dict[str, Any]) -> dict[str, Any]:
 class LlmConfig(OutsideConfig):
     """``base_url`` and ``model``: in the place of the settings'; ``key_env``: the environment
     variable with the key of that address; ``options``: what else each question says;
-    ``remembers``: it may keep things in its memory by a tool of its own."""
+    ``remembers``: it may keep things in its memory by a tool of its own; ``stream``: what it says
+    is read as it comes, where the API can do that, for people to see how far it is."""
 
     model: Annotated[str, Field(max_length=200)] = ""
     base_url: Url = ""
@@ -60,6 +65,7 @@ class LlmConfig(OutsideConfig):
     tools: Annotated[list[ToolUse], Field(max_length=50)] = []
     remembers: bool = False
     options: dict[str, Any] = {}
+    stream: bool = True
     max_turns: Annotated[int, Field(ge=1, le=50)] = 10
     timeout_seconds: Annotated[float, Field(gt=0, le=3_600)] = 120.0
 
@@ -86,7 +92,9 @@ class LlmBackend:
                 why = f"The model gave no answer that can be used in {known.max_turns} turns"
                 raise AgentFault(why, "too_many_turns")
             _refuse_to_overspend(conversation, context)
-            completion = await model.answer(conversation.messages, **asked)
+            context.tell(f"Turn {conversation.turns + 1}: it asks {model.name}")
+            listener = _listener(known, context)
+            completion = await model.answer(conversation.messages, listener, **asked)
             message = _said(completion)
             conversation.add_answer(message, completion.usage)
             if message.tool_calls:
@@ -95,6 +103,18 @@ class LlmBackend:
             if not problem:
                 return _output(answer, model, conversation)
             conversation.tell(MessageRole.USER, f"{problem} Answer again.")
+
+
+def _listener(config: LlmConfig, context: StepContext) -> Listener | None:
+    """Return what hears of an answer as it comes; None where nobody would be told."""
+    if not config.stream or context.progress is None:
+        return None
+
+    def tell(length: int, tail: str) -> None:
+        shown = text_without_secrets(tail)[-_SHOWN_OF_ANSWER:]
+        context.tell(f"{length:,} characters: … {shown}", characters=length)
+
+    return tell
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ class ModelServer(ThreadingHTTPServer):
         self.key = ""
         #: A status, ``drop``, ``cut``, or a body to be sent as it is; None: no fault.
         self.faults: list[int | str | bytes | None] = []
+        #: How it answers who wants a stream: ``full``, ``uncounted`` (no usage), ``whole``,
+        #: ``refused`` or ``options_refused`` (by status 400), ``cut`` (in the middle), ``error``.
+        self.streaming = "full"
         self.questions: list[dict[str, Any]] = []
         self.keys: list[str] = []
 
@@ -55,12 +58,36 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(fault, f"Not now, {key}")
         elif isinstance(fault, bytes):
             self._send(200, fault)
+        elif question.get("stream") and self.server.streaming == "refused":
+            self._refuse(400, "Unknown parameter: stream")
+        elif "stream_options" in question and self.server.streaming == "options_refused":
+            self._refuse(400, "Unknown parameter: stream_options")
         else:
             answer = completion(question, is_cut=fault == "cut")
-            self._send(200, json.dumps(answer).encode())
+            if question.get("stream") and self.server.streaming != "whole":
+                self._stream(answer)
+            else:
+                self._send(200, json.dumps(answer).encode())
 
     def _refuse(self, status: int, message: str) -> None:
         self._send(status, json.dumps({"error": {"message": message, "type": "x"}}).encode())
+
+    def _stream(self, answer: dict[str, Any]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.end_headers()
+        events = [*chunks(answer)]
+        if self.server.streaming == "uncounted":
+            events = [event for event in events if "usage" not in event]
+        elif self.server.streaming == "cut":
+            events = events[:2]
+        elif self.server.streaming == "error":
+            events[2:] = [{"error": {"message": "Overloaded", "code": 529}}]
+        for event in events:
+            self.wfile.write(f"data: {json.dumps(event)}\r\n\r\n".encode())
+            self.wfile.flush()
+        if self.server.streaming in ("full", "uncounted"):
+            self.wfile.write(b": that was all\n\ndata: [DONE]\n\n")
 
     def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)
@@ -86,6 +113,31 @@ def completion(question: dict[str, Any], *, is_cut: bool = False) -> dict[str, A
         ],
         "usage": {"prompt_tokens": 10 * len(messages), "completion_tokens": 5, "total_tokens": 0},
     }
+
+
+def chunks(answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the events as which an answer is streamed, a few characters each, the usage last."""
+    [choice] = answer["choices"]
+    message = choice["message"]
+    yield _chunk({"role": "assistant", "content": ""})
+    for name in ("content", "refusal"):
+        text = message.get(name) or ""
+        for start in range(0, len(text), 7):
+            yield _chunk({name: text[start : start + 7]})
+    for index, call in enumerate(message.get("tool_calls") or ()):
+        arguments = call["function"]["arguments"]
+        first = {"index": index, **call, "function": {**call["function"], "arguments": ""}}
+        yield _chunk({"tool_calls": [first]})
+        for start in range(0, len(arguments), 5):
+            more = {"index": index, "function": {"arguments": arguments[start : start + 5]}}
+            yield _chunk({"tool_calls": [more]})
+    yield _chunk({}, choice["finish_reason"])
+    yield {"object": "chat.completion.chunk", "choices": [], "usage": answer["usage"]}
+
+
+def _chunk(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    return {"object": "chat.completion.chunk", "choices": [choice]}
 
 
 def _message(question: dict[str, Any], messages: list[dict[str, Any]]) -> dict[str, Any]:
