@@ -15,10 +15,10 @@ from django.utils.safestring import SafeString
 
 from approvals.models import WorkflowStepApproval
 from approvals.services.clock import moment_after
+from workflows.core.names import name_in_definition
 from workflows.pages.documents import shorten
 from workflows.pages.graphs import (
     blocks_around,
-    defined_name,
     edges_inside,
     edges_of,
     every_step,
@@ -84,7 +84,7 @@ class Following:
         self._silence = silence_of(approval)
         top = steps_of(definition or {})
         every = {step["name"]: step for step in every_step(top)}
-        defined = defined_name(self.gate, every)
+        defined = name_in_definition(self.gate, every)
         blocks = blocks_around(top, defined)
         #: The step at the top of the definition that is the gate or holds it.
         self.top_gate: str = blocks[0]["name"] if blocks else defined

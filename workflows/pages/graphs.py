@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
@@ -69,13 +69,6 @@ def blocks_around(steps: Iterable[StepDocument], name: str) -> list[StepDocument
         if any(each["name"] == name for each in every_step(inside)):
             return [step, *blocks_around(inside, name)]
     return []
-
-
-def defined_name(name: str, known: Container[str]) -> str:
-    """The name in the definition of a step of a run: `check[3]` is defined as `check`."""
-    while name not in known and name.endswith("]"):
-        name = name.rpartition("[")[0]
-    return name
 
 
 def repeats(step: StepDocument) -> bool:

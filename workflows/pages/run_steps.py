@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.urls import reverse
 
+from workflows.core.names import name_in_definition
 from workflows.core.revisions import rows_of_today
 from workflows.core.states import TERMINAL_STEP_STATUSES
 from workflows.events import EventType
@@ -20,7 +21,6 @@ from workflows.models import Event, WorkflowExecution, WorkflowStepExecution
 from workflows.pages.documents import shorten
 from workflows.pages.graphs import (
     branches_of,
-    defined_name,
     edges_inside,
     edges_of,
     every_step,
@@ -151,7 +151,7 @@ class RunSteps:
 
     def defined_name(self, name: str) -> str:
         """The name in the definition of a step of the run."""
-        return defined_name(name, self.every)
+        return name_in_definition(name, self.every)
 
     def needs_of(self, name: str) -> list[str]:
         """The steps of the run that a step needs, in its block or at the top."""
