@@ -10,6 +10,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +50,28 @@ class Client:
         said = act(agent)
         return {"op": name, "agent": agent, "began": began, "ended": time.time(), **said}
 
-    def _store(self, agent: str, ttl: int | None = None) -> Said:
+    def _store(self, agent: str) -> Said:
         from agents.memory import store_memory
 
         key, value = self._key(), self._value()
         return self._writing(
-            [agent],
-            lambda: store_memory(agent, self._workspace, key, value, ttl_seconds=ttl),
-            put={key: value},
+            [agent], lambda: store_memory(agent, self._workspace, key, value), put={key: value}
         )
 
     def _store_short(self, agent: str) -> Said:
-        return self._store(agent, ttl=1)
+        """Store what expires in less than the second that is the least one can say."""
+        from agents.memory import store_memory
+        from agents.models import AgentMemoryEntry
+
+        key, value = self._key(), self._value()
+        lasts = timedelta(milliseconds=self._random.randrange(1, 100))
+
+        def store() -> bool:
+            entry = store_memory(agent, self._workspace, key, value)
+            found = AgentMemoryEntry.objects.filter(pk=entry.id)
+            return bool(found.update(expires_at=entry.updated_at + lasts))
+
+        return self._writing([agent], store, put={key: value})
 
     def _store_several(self, agent: str) -> Said:
         from agents.memory import NewEntry, store_memories

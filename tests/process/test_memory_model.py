@@ -18,7 +18,7 @@ OPERATIONS = 500 if IS_LONG else 150
 #: The second agent may remember less than there are keys.
 LIMITS: list[dict[str, int]] = [{}, {"max_entries": 12, "max_bytes": 900}]
 #: Seconds by which the clocks of a process and its database may be read apart.
-_SLACK = 0.05
+_SLACK = 0.005
 
 Note = Callable[[str, object], None]
 Rows = dict[str, list[Any]]
