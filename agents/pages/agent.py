@@ -14,6 +14,7 @@ from agents.pages.conversations import Conversation, conversations
 from agents.pages.handoffs import HandoffLine, latest_handoffs
 from agents.pages.memory_list import MemoryList
 from agents.pages.performance import PERIODS, Course, Performance, Performances, Period
+from agents.pages.spending import Days, Spent, days_of, spent_by_each
 from workflows.pages.documents import show_json
 
 _STEPS_SHOWN: Final = 8
@@ -60,6 +61,17 @@ class AgentPage:
     def course(self) -> Course | None:
         """How many steps ended in each part of the period; None where none did."""
         return self._performances.courses().get(self.agent.pk)
+
+    @cached_property
+    def spent(self) -> Spent:
+        """What it spent in the period."""
+        spent = spent_by_each(self.agent.workspace_id, self.period, self.now, self.agent.pk)
+        return spent.get(self.agent.pk, Spent())
+
+    @cached_property
+    def days(self) -> Days:
+        """What its last 30 days came to."""
+        return days_of(self.agent.pk, self.now)
 
     @cached_property
     def assignments(self) -> list[Assignment]:

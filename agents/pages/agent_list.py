@@ -19,6 +19,7 @@ from agents.models import AgentDefinition, AgentWait
 from agents.pages.assignments import Assignment, latest_assignments
 from agents.pages.memory_list import MemoryList
 from agents.pages.performance import PERIODS, Course, Performance, Performances, Period
+from agents.pages.spending import Spent, Standing, spent_by_each, standing_of, together
 from agents.pages.standing import NEED_ATTENTION, STANDINGS, standing_agents
 from agents.services.circuit import places
 from agents.services.line import STILL_WAITS
@@ -44,6 +45,7 @@ class AgentRow:
     agent: Any
     performance: Performance
     course: Course | None
+    spent: Spent
     href: str
     is_chosen: bool
     waiting: int
@@ -133,6 +135,16 @@ class AgentList:
         return limit
 
     @cached_property
+    def budget(self) -> Standing | None:
+        """How what the agents may spend this month stands; None without a limit."""
+        return standing_of(self.reader.workspace, self.now)
+
+    @property
+    def spent(self) -> Spent:
+        """What all agents spent."""
+        return together(self._spent)
+
+    @cached_property
     def together(self) -> Performance:
         """How all agents did."""
         return self._performances.together()
@@ -147,6 +159,7 @@ class AgentList:
                 agent=agent,
                 performance=each.get(agent.pk, Performance()),
                 course=courses.get(agent.pk),
+                spent=self._spent.get(agent.pk, Spent()),
                 href=self._choosing(agent.pk),
                 is_chosen=self.chosen is not None and agent.pk == self.chosen.pk,
                 waiting=self.waiting[str(agent.pk)],
@@ -190,6 +203,10 @@ class AgentList:
     @cached_property
     def _performances(self) -> Performances:
         return Performances(self.reader.workspace.pk, self.period, self.now)
+
+    @cached_property
+    def _spent(self) -> dict[UUID, Spent]:
+        return spent_by_each(self.reader.workspace.pk, self.period, self.now)
 
     @property
     def _found(self) -> Any:

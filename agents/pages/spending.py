@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -38,6 +38,16 @@ class Spent:
     def words(self) -> str:
         """The tokens, as short as they can be read."""
         return short(self.tokens)
+
+    @property
+    def told(self) -> str:
+        """The tokens that models were told, as short."""
+        return short(self.input_tokens)
+
+    @property
+    def said(self) -> str:
+        """The tokens that they answered, as short."""
+        return short(self.output_tokens)
 
     @property
     def cost(self) -> str:
@@ -93,15 +103,19 @@ class Days:
         """The day on which most tokens were used."""
         return max(self.days, key=lambda day: day.spent.tokens)
 
-    def bars(self) -> Iterator[Bar]:
+    @property
+    def steps(self) -> int:
+        return sum(day.steps for day in self.days)
+
+    def step_bars(self) -> Iterator[Bar]:
+        """Yield a bar a day: the steps that failed stand on the others."""
+        heights = [(day.steps - day.failures, day.failures) for day in self.days]
+        return _bars(heights, ("completed", "failed"))
+
+    def token_bars(self) -> Iterator[Bar]:
         """Yield a bar a day: the tokens that were answered stand on those that were told."""
-        scale = 20 / max(self.dearest.spent.tokens, 1)
-        for at, day in enumerate(self.days):
-            told, said = day.spent.input_tokens, day.spent.output_tokens
-            if told:
-                yield Bar(at + 0.1, 20 - told * scale, told * scale, "completed")
-            if said:
-                yield Bar(at + 0.1, 20 - (told + said) * scale, said * scale, "answered")
+        heights = [(day.spent.input_tokens, day.spent.output_tokens) for day in self.days]
+        return _bars(heights, ("told", "answered"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +205,26 @@ def short(count: int) -> str:
             whole = count // scale
             places = 2 if whole < 10 else 1 if whole < 100 else 0
             cut = count * 10**places // scale / 10**places
-            return f"{cut:,.{places}f} {letter}"
+            digits = f"{cut:,.{places}f}"
+            return (
+                f"{digits.rstrip('0').rstrip('.') if places else digits}\N{NO-BREAK SPACE}{letter}"
+            )
     return str(count)
 
 
 def money(micros: int) -> str:
-    """Return a cost with two places, or with as many as a small one needs to be more than 0."""
-    units = units_of(micros)
-    places = 2 if not 0 < units < 0.01 else 6
-    return f"{units:,.{places}f}".rstrip("0") if places == 6 else f"{units:,.2f}"
+    """Return a cost with two places, or with as many as a small one needs to be more than 0; cut
+    off, and not rounded."""
+    if 0 < micros < 10_000:
+        return f"{units_of(micros):.6f}".rstrip("0")
+    return f"{units_of(micros // 10_000 * 10_000):,.2f}"
+
+
+def _bars(heights: Sequence[tuple[int, int]], tones: tuple[str, str]) -> Iterator[Bar]:
+    """Yield bars of two parts each, the second on the first, as ``Course`` draws them."""
+    scale = 20 / max(max(map(sum, heights)), 1)
+    for at, (lower, upper) in enumerate(heights):
+        if lower:
+            yield Bar(at + 0.1, 20 - lower * scale, lower * scale, tones[0])
+        if upper:
+            yield Bar(at + 0.1, 20 - (lower + upper) * scale, upper * scale, tones[1])

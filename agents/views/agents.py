@@ -26,6 +26,7 @@ LIST_REGIONS: Final = {
 AGENT_REGIONS: Final = {
     "head": "agents/agent/head.html",
     "course": "agents/agent/course.html",
+    "days": "agents/agent/days.html",
     "steps": "agents/agent/steps.html",
     "conversations": "agents/agent/conversations.html",
     "handoffs": "agents/agent/handoffs.html",

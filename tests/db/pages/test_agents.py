@@ -1,6 +1,6 @@
 """The pages of agents: the list with its figures, one agent, and why each was chosen."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import pytest
 from django.db import connection
@@ -8,8 +8,16 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from agents.masking import MASK, without_secrets
-from agents.models import AgentHandoff, AgentInstance, AgentReservation, AgentWait
+from agents.models import (
+    AgentBudgetAnswer,
+    AgentHandoff,
+    AgentInstance,
+    AgentReservation,
+    AgentUsage,
+    AgentWait,
+)
 from agents.pages.performance import PERIODS, Course, Part, Performance, Performances
+from agents.pages.spending import days_of, money, short
 from tests.pages import html, row_titles, text
 from workflows.core.ids import uuid7
 from workflows.models import Membership
@@ -439,3 +447,96 @@ class TestSecrets:
             "nested": [1, 2.5, None],
         }
         assert without_secrets(plain) == plain
+
+
+class TestSpending:
+    @pytest.fixture
+    def spend(self, agents, hold):
+        """Return a function by which an agent has taken a step and used tokens."""
+
+        def make(agent="planner", *, told, said=0, cost=0, ago=60):
+            place = hold(agent, took=1, ago=ago)
+            place.input_tokens, place.output_tokens, place.cost_micros = told, said, cost
+            place.save()
+            day = (timezone.now() - timedelta(seconds=ago)).astimezone(UTC).date()
+            AgentUsage.objects.create(
+                workspace=place.workspace,
+                agent_instance=place.agent_instance,
+                day=day,
+                steps=1,
+                failures=1,
+                input_tokens=told,
+                output_tokens=said,
+                cost_micros=cost,
+            )
+
+        return make
+
+    def test_the_list_tells_what_agents_spent(self, client_for, spend):
+        spend(told=1_200_000, said=34_567, cost=3_345_670)
+        spend("executor", told=900)
+        words = text(client_for("viewer").get("/agents/"))
+        assert "Tokens, 24 h 1.23 M cost 3.34" in words
+        assert "1.23 M tokens · cost 3.34" in words
+        assert "900 tokens" in words
+        assert "Budget" not in words
+
+    def test_the_list_tells_how_the_budget_stands(self, client_for, workspace, spend):
+        workspace.settings = {"monthly_agent_tokens": 2_000_000, "monthly_agent_cost": 3}
+        workspace.save()
+        spend(told=1_000_000, cost=2_000_000, ago=0)
+        now = timezone.now()
+        month = f"{now.astimezone(UTC):%B}"
+        words = text(client_for("viewer").get("/agents/"))
+        assert f"Budget, {month} 1 M of 2 M tokens 2.00 of 3.00" in words
+        assert "used up" not in words
+        AgentReservation.objects.filter(tokens_reserved=0).update(
+            tokens_reserved=1_000_000, released_at=None
+        )
+        words = text(client_for("viewer").get("/agents/"))
+        assert "2 M of 2 M tokens 2.00 of 3.00 used up" in words
+        AgentBudgetAnswer.objects.create(
+            workspace=workspace,
+            month=now.astimezone(UTC).date().replace(day=1),
+            step_execution_id=uuid7(),
+            asked_at=now,
+            answered_at=now,
+            tokens=500_000,
+        )
+        words = text(client_for("viewer").get("/agents/"))
+        assert "2 M of 2.5 M tokens 2.00 of 3.00" in words
+        assert "used up" not in words
+
+    def test_an_agents_page_has_its_last_days(self, client_for, agents, spend):
+        spend(told=3_000, said=500, cost=12_500)
+        spend(told=70, ago=40 * 86_400)
+        words = text(client_for("viewer").get(url(agents["planner"])))
+        assert "Tokens, 24 h 3.5 k cost 0.02" not in words, "a cost is never rounded up"
+        assert "Tokens, 24 h 3.5 k cost 0.01" in words
+        assert "1 step, 1 failed" in words
+        assert "3.5 k tokens: 3 k in , 500 out ; cost 0.01. At most 3.5 k in a day." in words
+        assert "The last 30 days" not in text(client_for("viewer").get(url(agents["executor"])))
+
+    def test_days_that_nothing_ended_on_are_there_and_empty(self, agents, spend):
+        spend(told=10, ago=86_400)
+        days = days_of(agents["planner"].pk, timezone.now())
+        assert [day.spent.tokens for day in days.days] == [0] * 28 + [10, 0]
+        assert [day.steps for day in days.told] == [1]
+        [bar] = days.token_bars()
+        assert (round(bar.x), bar.y, bar.height) == (28, 0, 20)
+
+    @pytest.mark.parametrize(
+        ("count", "words"),
+        [(0, "0"), (999, "999"), (1_000, "1\u00a0k"), (12_345, "12.3\u00a0k"), (999_999, "999\u00a0k"),
+         (1_999_999, "1.99\u00a0M"), (5_000_000_000, "5\u00a0G")],
+    )  # fmt: skip
+    def test_a_count_is_short_and_never_rounded_up(self, count, words):
+        assert short(count) == words
+
+    @pytest.mark.parametrize(
+        ("micros", "words"),
+        [(0, "0.00"), (13, "0.000013"), (2_500, "0.0025"), (23_060_000, "23.06"),
+         (1_234_567_890_000, "1,234,567.89")],
+    )  # fmt: skip
+    def test_a_small_cost_is_not_nothing(self, micros, words):
+        assert money(micros) == words
