@@ -87,6 +87,8 @@ def pages(client: Client, execution: WorkflowExecution) -> Iterator[str]:
     """Yield what every page about a run shows, and all of the admin."""
     yield client.get(reverse("executions")).content.decode()
     yield client.get(reverse("execution", args=[execution.pk])).content.decode()
+    for made in AgentInstance.objects.all():
+        yield client.get(reverse("agent", args=[made.pk])).content.decode()
     for model, model_admin in admin.site._registry.items():
         if model._meta.app_label not in ("agents", "approvals", "workflows"):
             continue
@@ -99,10 +101,17 @@ def pages(client: Client, execution: WorkflowExecution) -> Iterator[str]:
 def answers(client: Any, execution: WorkflowExecution) -> Iterator[str]:
     """Yield what the API tells of a run and of agents."""
     of_run = [f"executions/{execution.pk}/{part}" for part in ("", "steps/", "events/", "why/")]
-    for address in (*of_run, f"executions/{execution.pk}/timeline/", "agents/", "approvals/"):
+    of_agents = [
+        f"agents/{made.pk}/{part}"
+        for made in AgentInstance.objects.all()
+        for part in ("messages/", "metrics/", "memory/", "memory/export/?past=true")
+    ]
+    for address in (
+        *of_run, f"executions/{execution.pk}/timeline/", "agents/", *of_agents, "approvals/",
+    ):  # fmt: skip
         answer = client.get(f"/api/v1/{address}")
         assert answer.status_code == 200, address
-        yield answer.content.decode()
+        yield answer.getvalue().decode()
 
 
 @pytest.fixture
