@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Count, Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
@@ -17,7 +16,10 @@ from agents.models import (
     AgentInstance,
     AgentMemoryEntry,
     AgentReservation,
+    AgentStatus,
 )
+from agents.standing import with_standing
+from agents.spending_admin import SpendingColumns, with_spending
 from workflows.admin.display import badge, json_block, link_to, link_to_id, related_lists
 from workflows.admin.fields import NamesField, StrictJSONField
 from workflows.admin.filters import BoundedPaginator, WorkspaceFilter
@@ -113,8 +115,21 @@ class AgentDefinitionAdmin(ScopedAdmin):
         return ", ".join(map(str, definition.capabilities)) or "–"
 
 
+class StatusFilter(admin.SimpleListFilter):
+    """By the status that is shown, which follows from the places that are taken."""
+
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(status.value, str(status.label)) for status in AgentStatus]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(shown_status=self.value()) if self.value() else queryset
+
+
 @admin.register(AgentInstance)
-class AgentInstanceAdmin(ScopedAdmin):
+class AgentInstanceAdmin(SpendingColumns, ScopedAdmin):
     """A workspace's own agents. The engine writes status, heartbeat and error."""
 
     edited_from = Role.EDITOR
@@ -125,10 +140,13 @@ class AgentInstanceAdmin(ScopedAdmin):
         "definition",
         "state",
         "places",
+        "success",
+        "tokens",
+        "cost",
         "is_enabled",
         "last_heartbeat",
     )
-    list_filter = (WorkspaceFilter, "status", "is_enabled", "definition")
+    list_filter = (WorkspaceFilter, StatusFilter, "is_enabled", "definition")
     list_select_related = ("workspace", "definition")
     search_fields = ("name", "slug", "=id")
     fields = (
@@ -138,14 +156,14 @@ class AgentInstanceAdmin(ScopedAdmin):
         ("max_concurrency", "is_enabled"),
         "config",
         ("last_heartbeat", "last_error"),
+        "performance",
+        ("tokens", "cost"),
         "lists",
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        taken = Q(reservations__released_at__isnull=True, reservations__expires_at__gt=Now())
         agents: QuerySet[Any] = super().get_queryset(request)
-        agents = agents.annotate(load=Count("reservations", filter=taken))
-        return agents.select_related("workspace", "definition")
+        return with_spending(with_standing(agents)).select_related("workspace", "definition")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj:
@@ -154,11 +172,12 @@ class AgentInstanceAdmin(ScopedAdmin):
         return [*shown, ("max_concurrency", "is_enabled"), "config"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return ["workspace", "state", "last_heartbeat", "last_error", "lists"] if obj else []
+        told = ["performance", "tokens", "cost", "lists"]
+        return ["workspace", "state", "last_heartbeat", "last_error", *told] if obj else []
 
-    @admin.display(description="Status", ordering="status")
-    def state(self, agent: AgentInstance) -> SafeString:
-        return badge(agent.status)
+    @admin.display(description="Status", ordering="shown_status")
+    def state(self, agent: Any) -> SafeString:
+        return badge(agent.shown_status)
 
     @admin.display(description="Places taken")
     def places(self, agent: Any) -> str:
@@ -182,6 +201,8 @@ class AgentReservationAdmin(ScopedAdmin):
         "reserved_at",
         "released_at",
         "outcome",
+        "input_tokens",
+        "output_tokens",
     )
     list_filter = (WorkspaceFilter, "reserved_at")
     list_select_related = ("workspace", "agent_instance")
@@ -194,6 +215,8 @@ class AgentReservationAdmin(ScopedAdmin):
         ("of_step", "attempt"),
         ("reserved_at", "expires_at", "released_at"),
         "outcome",
+        ("input_tokens", "output_tokens", "cost_micros"),
+        ("tokens_reserved", "cost_reserved_micros"),
         "why",
         "id",
     )

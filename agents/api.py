@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from django.db.models import Count, Q
-from django.db.models.functions import Now
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
@@ -11,6 +9,7 @@ from rest_framework.response import Response
 
 from agents.models import AgentDefinition, AgentInstance, AgentStatus, AgentType
 from agents.services import instances
+from agents.standing import with_standing
 from workflows.api.base import ApiView, caller, find_workspace, get_visible
 from workflows.api.fields import (
     FlagField,
@@ -45,11 +44,13 @@ class AgentDefinitionSerializer(serializers.ModelSerializer[AgentDefinition]):
 
 
 class AgentSerializer(serializers.ModelSerializer[AgentInstance]):
-    """A workspace's own copy of a definition. ``load``: the steps that hold a place with it."""
+    """A workspace's own copy of a definition. ``load``: the steps that hold a place with it;
+    ``status``: ``active`` while it has a place left besides those, ``busy`` when it has none."""
 
     workspace = serializers.CharField(source="workspace.slug")
     project = serializers.CharField(source="project.slug", allow_null=True, default=None)
     definition = serializers.CharField(source="definition.slug")
+    status = serializers.ChoiceField(choices=AgentStatus.choices, source="shown_status")
     load = serializers.IntegerField()
 
     class Meta:
@@ -125,7 +126,7 @@ class AgentFilter(InProjectFilter):
 
     search_fields = ("name", "slug")
 
-    status = Choices(choices=AgentStatus.choices)
+    status = Choices(field_name="shown_status", choices=AgentStatus.choices)
     definition = filters.CharFilter(field_name="definition__slug", max_length=100)
 
 
@@ -206,10 +207,6 @@ class OneAgent(ApiView):
 
 
 def visible_agents(request: Request) -> Any:
-    """Return the agents that the caller sees, with their load."""
-    held = Q(reservations__released_at__isnull=True, reservations__expires_at__gt=Now())
-    return (
-        AgentInstance.objects.visible_to(caller(request))
-        .annotate(load=Count("reservations", filter=held))
-        .select_related("workspace", "project", "definition")
-    )
+    """Return the agents that the caller sees, with their load and status."""
+    visible = AgentInstance.objects.visible_to(caller(request))
+    return with_standing(visible).select_related("workspace", "project", "definition")

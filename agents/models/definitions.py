@@ -50,6 +50,10 @@ class AgentDefinition(models.Model):
 class AgentInstance(models.Model):
     """A workspace's own copy of a definition, with its limits and its state.
 
+    ``status`` never says ``active`` or ``busy``: those follow from the places that are taken
+    (``agents/standing.py``), and ``agents/services/statuses.py`` has the legal moves of the others.
+    ``is_silent``: it is offline because nothing was heard of it, and comes back by itself when it
+    is (``agents/services/heartbeats.py``); ``last_heartbeat``: when it last showed that it lives.
     ``faults`` counts how often it failed by its own fault since it last succeeded, and ``probe_at``
     is when it may be tried as before (``agents/services/circuit.py``).
     """
@@ -69,6 +73,7 @@ class AgentInstance(models.Model):
     max_concurrency = models.PositiveIntegerField(default=1, validators=[MinValueValidator(1)])
     is_enabled = models.BooleanField(default=True)
     last_heartbeat = models.DateTimeField(null=True, editable=False)
+    is_silent = models.BooleanField(default=False, db_default=False, editable=False)
     last_error = models.TextField(blank=True, editable=False)
     faults = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     probe_at = models.DateTimeField(null=True, editable=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import Case, Count, F, IntegerField, OuterRef, Subquery, Value, When
-from django.db.models.functions import Coalesce
+from django.db.models import Case, F, Value, When
 
-from agents.models import AgentInstance, AgentReservation
+from agents.models import AgentInstance
+from agents.standing import with_standing
 from workflows.pages import Reader
 
 #: What an agent can be doing, in the order of the filter.
@@ -20,25 +20,13 @@ NEED_ATTENTION: Final = ("error", "offline")
 def standing_agents(reader: Reader, now: datetime) -> Any:
     """Return the agents of the reader's workspace with their `load` and `standing` at `now`.
 
-    Whether one is busy is told by the places that it holds; what is disabled takes no step.
+    What is disabled takes no step, and is told as such.
     """
-    held = AgentReservation.objects.filter(
-        agent_instance=OuterRef("pk"), released_at__isnull=True, expires_at__gt=now
-    )
-    counted = held.order_by().values("agent_instance").annotate(n=Count("*")).values("n")
-    load = Coalesce(Subquery(counted, output_field=IntegerField()), 0)
     standing = Case(
         When(is_enabled=False, then=Value("disabled")),
         When(definition__is_enabled=False, then=Value("disabled")),
-        When(status__in=("error", "offline"), then=F("status")),
-        When(load__gt=0, then=Value("busy")),
-        When(status="busy", then=Value("idle")),
-        default=F("status"),
+        default=F("shown_status"),
     )
     visible: Any = AgentInstance.objects.visible_to(reader.user)
-    return (
-        visible.filter(workspace=reader.workspace)
-        .annotate(load=load)
-        .annotate(standing=standing)
-        .select_related("definition", "project")
-    )
+    agents = with_standing(visible.filter(workspace=reader.workspace), now)
+    return agents.annotate(standing=standing).select_related("definition", "project")

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import connection
 
 from agents.models import AgentInstance, AgentStatus
+from agents.services.statuses import become
 from workflows.core.outcomes import Failed
 from workflows.events import EventDraft, EventType
 from workflows.models import WorkflowStepExecution
@@ -65,7 +66,8 @@ def mark_failed(faults: Mapping[UUID, tuple[UUID, Failed]], now: datetime) -> li
     drafts = []
     for step_execution_id, (agent_id, failure) in faults.items():
         agent = agents[agent_id]
-        before, agent.status = agent.status, _failed_status(agent)
+        before = agent.status
+        become(agent, AgentStatus.ERROR)  # but for one that is gone: it stays so
         agent.faults += 1
         agent.last_error = failure.message
         agent.probe_at = now + timedelta(seconds=settings.MGX_AGENT_PROBE_SECONDS)
@@ -89,15 +91,10 @@ def mark_recovered(agent_ids: set[UUID]) -> list[EventDraft]:
         before = agent.status
         agent.faults, agent.probe_at = 0, None
         if before == AgentStatus.ERROR:
-            agent.status = AgentStatus.IDLE
+            become(agent, AgentStatus.IDLE)
         drafts.append(_changed(agent, before, f"{agent.name} works again"))
     AgentInstance.objects.bulk_update(agents, ["status", "faults", "probe_at"])
     return drafts
-
-
-def _failed_status(agent: AgentInstance) -> str:
-    """Return ``error``, but for an agent that is gone: it stays so."""
-    return agent.status if agent.status == AgentStatus.OFFLINE else AgentStatus.ERROR
 
 
 def _changed(agent: AgentInstance, before: str, message: str) -> EventDraft:

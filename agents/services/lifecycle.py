@@ -1,11 +1,9 @@
-"""The statuses of an agent, its legal moves, and what people do with it.
+"""What people do with agents: switch them on and off (``statuses.py``: which moves are legal).
 
 ``deactivate`` and ``shutdown`` end nothing that is under way: the agent only gets no further step.
 A deactivated agent is switched off; one that was shut down is gone.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +12,7 @@ from django.db import transaction
 from agents.memory.entries import no_agent
 from agents.models import AgentInstance, AgentStatus
 from agents.services.circuit import lock_for_marking
+from agents.services.statuses import become, may_become
 from workflows.clock import database_now
 from workflows.errors import Conflict
 from workflows.events import SYSTEM, EventDraft, EventType, append_events
@@ -21,17 +20,7 @@ from workflows.models import Role
 from workflows.services.access import require_role
 
 _A = AgentStatus
-
-STATUS_MOVES: Mapping[AgentStatus, frozenset[AgentStatus]] = MappingProxyType(
-    {
-        _A.INITIALIZING: frozenset({_A.IDLE, _A.ERROR, _A.OFFLINE}),
-        _A.IDLE: frozenset({_A.ACTIVE, _A.BUSY, _A.ERROR, _A.OFFLINE}),
-        _A.ACTIVE: frozenset({_A.IDLE, _A.BUSY, _A.ERROR, _A.OFFLINE}),
-        _A.BUSY: frozenset({_A.IDLE, _A.ACTIVE, _A.ERROR, _A.OFFLINE}),
-        _A.ERROR: frozenset({_A.IDLE, _A.INITIALIZING, _A.OFFLINE}),
-        _A.OFFLINE: frozenset({_A.IDLE, _A.INITIALIZING}),
-    }
-)
+_CHANGED = ["status", "is_enabled", "is_silent", "faults", "probe_at", "last_error"]
 
 
 def activate(agent_id: UUID, *, user: Any = None) -> AgentInstance:
@@ -47,7 +36,7 @@ def activate(agent_id: UUID, *, user: Any = None) -> AgentInstance:
         if agent.is_enabled and not is_down:
             raise _unchanged(agent, "already_active")
         agent.faults, agent.probe_at, agent.last_error = 0, None, ""
-        status = _A.IDLE if is_down else AgentStatus(agent.status)
+        status = _A.IDLE if is_down else None
         return _change(agent, status, is_enabled=True, verb="activated", user=user)
 
 
@@ -62,8 +51,7 @@ def deactivate(agent_id: UUID, *, user: Any = None) -> AgentInstance:
         agent = _lock(agent_id, user)
         if not agent.is_enabled:
             raise _unchanged(agent, "already_inactive")
-        status = AgentStatus(agent.status)
-        return _change(agent, status, is_enabled=False, verb="deactivated", user=user)
+        return _change(agent, None, is_enabled=False, verb="deactivated", user=user)
 
 
 def shutdown(agent_id: UUID, *, user: Any = None) -> AgentInstance:
@@ -75,7 +63,7 @@ def shutdown(agent_id: UUID, *, user: Any = None) -> AgentInstance:
     """
     with transaction.atomic():
         agent = _lock(agent_id, user)
-        if _A.OFFLINE not in STATUS_MOVES[AgentStatus(agent.status)]:
+        if not (may_become(agent, _A.OFFLINE) or agent.is_silent):
             raise _unchanged(agent, "already_offline")
         is_enabled = agent.is_enabled
         return _change(agent, _A.OFFLINE, is_enabled=is_enabled, verb="shut down", user=user)
@@ -93,11 +81,15 @@ def _lock(agent_id: UUID, user: Any) -> AgentInstance:
 
 
 def _change(
-    agent: AgentInstance, status: AgentStatus, *, is_enabled: bool, verb: str, user: Any
+    agent: AgentInstance, status: AgentStatus | None, *, is_enabled: bool, verb: str, user: Any
 ) -> AgentInstance:
+    """``status``: None where it stays."""
     before = agent.status
-    agent.status, agent.is_enabled = status, is_enabled
-    agent.save(update_fields=["status", "is_enabled", "faults", "probe_at", "last_error"])
+    if status:
+        become(agent, status)
+        agent.is_silent = False
+    agent.is_enabled = is_enabled
+    agent.save(update_fields=_CHANGED)
     name = user.get_username() if user else ""
     draft = EventDraft(
         EventType.AGENT_STATUS_CHANGED,

@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 
 from agents.memory import store_memory
-from agents.models import AgentDefinition, AgentInstance, AgentReservation, AgentUsage
-from agents.services import lifecycle
+from agents.models import AgentDefinition, AgentInstance, AgentReservation, AgentStatus, AgentUsage
+from agents.services.statuses import STATUS_MOVES
 from workflows.clock import database_now
 from workflows.models import Event, Project
 
@@ -68,10 +68,54 @@ def test_only_editors_of_the_workspace_may(
 
 
 def test_every_status_has_its_moves_and_all_can_come_back() -> None:
-    assert set(lifecycle.STATUS_MOVES) == set(lifecycle.AgentStatus)
-    for status, moves in lifecycle.STATUS_MOVES.items():
+    assert set(STATUS_MOVES) == set(AgentStatus)
+    for status, moves in STATUS_MOVES.items():
         assert status not in moves
         assert "idle" in moves or status == "idle"
+
+
+def test_the_status_that_is_shown_follows_from_the_places_that_are_taken(
+    api: Any, planner: AgentInstance
+) -> None:
+    AgentInstance.objects.filter(pk=planner.pk).update(max_concurrency=2)
+    client, path = api("viewer"), f"/api/v1/agents/{planner.id}/"
+    now = database_now()
+
+    def take() -> None:
+        AgentReservation.objects.create(
+            workspace_id=planner.workspace_id,
+            agent_instance=planner,
+            step_execution_id=uuid4(),
+            attempt=1,
+            reserved_at=now,
+            expires_at=now + timedelta(hours=1),
+        )
+
+    def shown() -> Any:
+        status = client.get(path).json()["status"]
+        found = client.get("/api/v1/agents/", {"status": status}).json()["results"]
+        assert str(planner.id) in [row["id"] for row in found]
+        return status
+
+    assert shown() == "idle"
+    take()
+    assert shown() == "active"
+    AgentInstance.objects.filter(pk=planner.pk).update(faults=1)  # one place is left of it
+    assert shown() == "busy"
+    AgentInstance.objects.filter(pk=planner.pk).update(faults=0)
+    take()
+    assert shown() == "busy"
+    planner.refresh_from_db()
+    assert planner.status == "idle"
+    for status in ("error", "offline"):
+        AgentInstance.objects.filter(pk=planner.pk).update(status=status)
+        assert shown() == status
+    AgentReservation.objects.update(released_at=now)
+    for status in ("busy", "active", "idle"):
+        AgentInstance.objects.filter(pk=planner.pk).update(status=status)
+        assert shown() == "idle"
+    AgentInstance.objects.filter(pk=planner.pk).update(status="initializing")
+    assert shown() == "initializing"
 
 
 def test_an_agent_hands_on(api: Any, agents: dict[str, Any]) -> None:
