@@ -115,6 +115,9 @@ class McpSession:
             raise ToolServerFault(message, "tool_timeout", maybe_done=is_sent) from None
         except (ForbiddenAddress, UnknownHost) as error:
             raise ToolServerFault(str(error), error.code) from None
+        except ToolServerFault as fault:
+            fault.maybe_done &= is_sent
+            raise
 
     async def _shake_hands(self) -> None:
         self._version = self._session_id = ""

@@ -89,7 +89,9 @@ def _take(server_id: UUID, user: User) -> ToolServer:
 
 def _save(server: ToolServer, user: User, verb: str, fields: list[str]) -> ToolServer:
     problems = find_wrong_address(server.url, "/url")
-    if not _SLUG.fullmatch(server.slug):
+    if not server.name.strip():
+        problems.append(Problem("", "required", "Give it a name", "/name"))
+    elif not _SLUG.fullmatch(server.slug):
         message = "Give it a slug: letters, digits, hyphens"
         problems.append(Problem("", "required", message, "/slug"))
     if server.secret_env and not _VARIABLE.fullmatch(server.secret_env):
