@@ -18,8 +18,8 @@ from agents.models import (
     AgentReservation,
     AgentStatus,
 )
-from agents.standing import with_standing
 from agents.spending_admin import SpendingColumns, with_spending
+from agents.standing import with_standing
 from workflows.admin.display import badge, json_block, link_to, link_to_id, related_lists
 from workflows.admin.fields import NamesField, StrictJSONField
 from workflows.admin.filters import BoundedPaginator, WorkspaceFilter

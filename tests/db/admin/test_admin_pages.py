@@ -7,7 +7,14 @@ from admin_addresses import add_page_of, list_of, page_of
 from django.contrib import admin
 from django.urls import reverse
 
-from agents.models import AgentDefinition, AgentHandoff, AgentMemoryEntry, AgentReservation
+from agents.models import (
+    AgentBudgetAnswer,
+    AgentDefinition,
+    AgentHandoff,
+    AgentMemoryEntry,
+    AgentReservation,
+    AgentUsage,
+)
 from approvals.models import (
     ApprovalDecision,
     ApprovalQuestion,
@@ -55,6 +62,8 @@ READ_ONLY = [
     AgentReservation,
     AgentMemoryEntry,
     AgentHandoff,
+    AgentUsage,
+    AgentBudgetAnswer,
     ApiToken,
     WebhookDelivery,
 ]
@@ -159,6 +168,10 @@ def rows(workspace, workflow, users, agents):
             created_at=NOW,
             updated_at=NOW,
             used_at=NOW,
+        ),
+        AgentUsage: AgentUsage.objects.create(**common, day=NOW.date(), input_tokens=5),
+        AgentBudgetAnswer: AgentBudgetAnswer.objects.create(
+            workspace=workspace, month=NOW.date(), step_execution_id=step.pk, asked_at=NOW
         ),
         AgentHandoff: AgentHandoff.objects.create(
             workspace=workspace, from_agent=planner, to_agent=executor, created_at=NOW
