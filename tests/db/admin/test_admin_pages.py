@@ -14,6 +14,7 @@ from agents.models import (
     AgentMemoryEntry,
     AgentReservation,
     AgentUsage,
+    ToolServer,
 )
 from approvals.models import (
     ApprovalDecision,
@@ -74,6 +75,7 @@ SCOPED = [
     Workflow,
     WorkflowSchedule,
     WebhookEndpoint,
+    ToolServer,
     *(model for model in READ_ONLY if model not in (EngineDriver, ApiToken)),
 ]
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -181,6 +183,9 @@ def rows(workspace, workflow, users, agents):
         ApiToken: issue_token(users["viewer"], name="ci", scopes=["read"])[0],
         User: users["viewer"],
         WebhookEndpoint: endpoint,
+        ToolServer: ToolServer.objects.create(
+            workspace=workspace, name="Weather", slug="weather", url="https://tools.example/mcp"
+        ),
         WebhookDelivery: WebhookDelivery.objects.create(
             workspace=workspace,
             endpoint=endpoint,
