@@ -167,12 +167,13 @@ class RequestPage:
         )
         nodes = [self._node(name, is_gate=name == gate) for name in names]
         back = BackEdge(gate, self.approval.approval_metadata.get("revise", ""), BACK_WORDS)
+        is_sent_back = back.target in names and not self.is_asked_by_step
         return draw_steps(
             nodes,
             edges,
             title="The steps around this request",
             prefix="gate",
-            back_edges=[back] if back.target in names and self.can_revise else [],
+            back_edges=[back] if is_sent_back and self.can_revise else [],
         )
 
     @property
