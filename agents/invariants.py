@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from agents.memory import past
 from agents.memory.limits import limits_of
+from agents.spending_invariants import budgets_are_kept, usage_is_counted
 from workflows.core.canonical import dumps_canonical
 from workflows.invariants.asking import Check, Query, as_json
 
@@ -87,6 +88,8 @@ def memory_is_within_its_limits(query: Query) -> Iterator[str]:
 
 CHECKS: tuple[Check, ...] = (
     places_are_kept,
+    budgets_are_kept,
+    usage_is_counted,
     memory_is_as_large_as_it_says,
     memory_is_counted,
     past_of_memory_is_counted,

@@ -71,20 +71,22 @@ class Budget:
         return _is_raised(self.tokens, tokens) or _is_raised(self.cost_micros, cost_micros)
 
 
-def has_budget(settings: Mapping[str, Any]) -> bool:
-    """Tell whether the agents of a workspace with these settings may spend only so much."""
-    return any(name in settings for name in BUDGETS)
+def budget_of(settings: Mapping[str, Any], month: date) -> Budget | None:
+    """Return what the settings of a workspace say of a month; None where that is nothing."""
+    cost = settings.get(MONTHLY_AGENT_COST)
+    budget = Budget(
+        month, settings.get(MONTHLY_AGENT_TOKENS), None if cost is None else micros_of(cost)
+    )
+    return budget if budget.tokens is not None or budget.cost_micros is not None else None
 
 
 def read_budgets(settings: Mapping[UUID, Mapping[str, Any]], now: datetime) -> dict[UUID, Budget]:
     """Return the budgets of those workspaces that have one, as they stand in this instant."""
     month = month_of(now)
     budgets = {
-        workspace_id: Budget(
-            month, said.get(MONTHLY_AGENT_TOKENS), _in_micros(said.get(MONTHLY_AGENT_COST))
-        )
+        workspace_id: budget
         for workspace_id, said in settings.items()
-        if has_budget(said)
+        if (budget := budget_of(said, month))
     }
     if not budgets:
         return {}
@@ -103,10 +105,6 @@ def read_budgets(settings: Mapping[UUID, Mapping[str, Any]], now: datetime) -> d
 def month_of(moment: datetime) -> date:
     """Return the first day of the month (UTC) that a moment is in."""
     return moment.astimezone(UTC).date().replace(day=1)
-
-
-def _in_micros(units: float | None) -> int | None:
-    return None if units is None else micros_of(units)
 
 
 def _beyond(amount: int, budget: int | None, granted: int) -> int:
