@@ -5,6 +5,7 @@ To store and to read: ``writing.py`` and ``reading.py``; what is evicted: ``spac
 
 from asgiref.sync import sync_to_async
 
+from agents.memory.combining import aretrieve_memory, astore_memories, astore_memory
 from agents.memory.copying import thread_context_between_steps
 from agents.memory.entries import Entry, NewEntry
 from agents.memory.erasing import Erased, erase_memory
@@ -17,9 +18,6 @@ from agents.memory.reading import (
 from agents.memory.trust import Trust
 from agents.memory.writing import clear_memory, store_memories, store_memory
 
-astore_memory = sync_to_async(store_memory)
-astore_memories = sync_to_async(store_memories)
-aretrieve_memory = sync_to_async(retrieve_memory)
 asearch_memory = sync_to_async(search_memory)
 aget_memory_stats = sync_to_async(get_memory_stats)
 aerase_memory = sync_to_async(erase_memory)

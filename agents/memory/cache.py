@@ -11,7 +11,7 @@ import sqlite3
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -23,7 +23,7 @@ from django.db import connection
 from psycopg.pq import ExecStatus
 
 from agents.memory.entries import Entry
-from workflows.bulk import Rows, select
+from workflows.bulk import Rows, as_uuid, select
 
 #: What was asked for: the workspace, the agent, the key or None for all, how many at most.
 Place = tuple[UUID, UUID, str | None, int]
@@ -36,6 +36,11 @@ _VERSION_IN_SQLITE: Final = (
 )
 _VERSION: Final = (
     "SELECT version, extract(epoch FROM statement_timestamp()) FROM agents_agentmemory WHERE "
+)
+_VERSIONS: Final = (
+    "SELECT workspace_id, agent_instance_id, version,"
+    " CAST(extract(epoch FROM statement_timestamp()) AS double precision)"
+    " FROM agents_agentmemory WHERE agent_instance_id = ANY(%s)"
 )
 
 
@@ -157,15 +162,28 @@ _asking = _Asking()
 
 def find(place: Place) -> tuple[Answer, datetime] | None:
     """Return what was answered, if it is still true, and what the time is."""
-    answer = _answers.get(place)
-    if answer is None:
-        return None
-    workspace, agent, *_ = place
-    version, moment = _now(agent, workspace)
-    if version != answer.version:
-        _answers.remove(place)
-        return None
-    if answer.expires_at is not None and answer.expires_at <= moment:
+    return find_each([place])[0]
+
+
+def find_each(places: Sequence[Place]) -> list[tuple[Answer, datetime] | None]:
+    """Return what was answered to each, if it is still true, and what the time is.
+
+    The versions of all of them are asked for at once, after each of these was.
+    """
+    answers = [_answers.get(place) for place in places]
+    memories = {place[:2] for place, answer in zip(places, answers, strict=True) if answer}
+    now = _now_each(memories) if memories else {}
+    return [
+        _still_true(place, answer, *now[place[:2]]) if answer else None
+        for place, answer in zip(places, answers, strict=True)
+    ]
+
+
+def _still_true(
+    place: Place, answer: Answer, version: int | None, moment: datetime
+) -> tuple[Answer, datetime] | None:
+    is_over = answer.expires_at is not None and answer.expires_at <= moment
+    if version != answer.version or is_over:
         _answers.remove(place)
         return None
     return answer, moment
@@ -184,8 +202,18 @@ def _size(row: tuple[Any, ...]) -> int:
     return sum(sys.getsizeof(value) for value in row if isinstance(value, str))
 
 
-def _now(agent: UUID, workspace: UUID) -> tuple[int | None, datetime]:
-    """Return the version of a memory, and what the time is where it is kept."""
+def _now_each(
+    memories: Collection[tuple[UUID, UUID]],
+) -> dict[tuple[UUID, UUID], tuple[int | None, datetime]]:
+    """Return the versions of memories, (workspace, agent), and what the time is where they are."""
     if connection.vendor != "postgresql":
-        return _watch.version(agent, workspace), datetime.now(UTC)
-    return _asking.version(agent, workspace)
+        return {each: (_watch.version(each[1], each[0]), datetime.now(UTC)) for each in memories}
+    if len(memories) == 1:
+        [(workspace, agent)] = memories
+        return {(workspace, agent): _asking.version(agent, workspace)}
+    rows = select(_VERSIONS, [agent for _, agent in memories])
+    found = {
+        (as_uuid(workspace), as_uuid(agent)): (version, datetime.fromtimestamp(seconds, UTC))
+        for workspace, agent, version, seconds in rows
+    }
+    return {each: found.get(each, (None, datetime.now(UTC))) for each in memories}

@@ -1,13 +1,14 @@
 """What reads the memory of agents: entries, figures, and a search for words."""
 
-from typing import Final, TypedDict
+from collections.abc import Sequence
+from typing import Any, Final, TypedDict
 from uuid import UUID
 
 from django.db import connection
 
 from agents.memory import cache, uses
 from agents.memory.entries import COLUMNS, Entry, as_identifier, check_key, no_agent, words_of
-from workflows.bulk import Query, as_moment, select, select_each
+from workflows.bulk import Query, Rows, as_moment, select, select_each
 from workflows.clock import database_now
 from workflows.core.errors import Problem
 from workflows.errors import InvalidInput
@@ -26,6 +27,22 @@ _NEWEST: Final = (
 _VERSION: Final = (
     "SELECT version, statement_timestamp() FROM agents_agentmemory"
     " WHERE agent_instance_id = %s AND workspace_id = %s"
+)
+_COUNTED: Final = (
+    "UPDATE agents_agentmemory SET hits = hits + found.number, misses = misses + 1 - found.number"
+    " FROM ({}) AS found WHERE agent_instance_id = %s AND workspace_id = %s"
+    " RETURNING version, statement_timestamp()"
+)
+_SOME: Final = f"EXISTS (SELECT 1 FROM agents_agentmemoryentry WHERE {_LIVE}"
+_COUNT: Final = _COUNTED.format(f"SELECT CAST({_SOME} AND memory_key = %s) AS integer) AS number")
+_COUNT_ANY: Final = _COUNTED.format(f"SELECT CAST({_SOME}) AS integer) AS number")
+_USED: Final = (
+    "UPDATE agents_agentmemoryentry SET used_at = greatest(used_at, statement_timestamp()) WHERE"
+)
+_USE: Final = f"{_USED} {_LIVE} AND memory_key = %s RETURNING {COLUMNS}"
+_USE_NEWEST: Final = (
+    f"{_USED} id IN (SELECT id FROM agents_agentmemoryentry WHERE {_LIVE}"
+    f" ORDER BY updated_at DESC, id DESC LIMIT %s) RETURNING {COLUMNS}"
 )
 _WITH_WORDS: Final = {
     "postgresql": (
@@ -67,26 +84,104 @@ def retrieve_memory(
         NotVisible: the workspace has no such agent.
         InvalidInput: ``limit`` is not 1 to 10,000, or no entry can have this key.
     """
+    [answer] = retrieve_each([place_of(agent_instance_id, workspace_id, memory_key, limit)])
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def place_of(
+    agent_instance_id: UUID | str, workspace_id: UUID | str, memory_key: str | None, limit: int
+) -> cache.Place:
+    """Return what a reader asks for.
+
+    Raises:
+        NotVisible, InvalidInput: as ``retrieve_memory``.
+    """
     agent, workspace = as_identifier(agent_instance_id), as_identifier(workspace_id)
     key = None if memory_key is None else check_key(memory_key)
     _check_limit(limit)
-    place = (workspace, agent, key, limit)
+    return workspace, agent, key, limit
+
+
+def retrieve_each(places: Sequence[cache.Place]) -> Sequence[list[Entry] | Exception]:
+    """Answer several readers, as ``retrieve_memory`` does: entries, or who asks is refused."""
     # In a transaction the database may show what nobody else is to see.
-    is_alone = connection.in_atomic_block
-    if not is_alone and (known := cache.find(place)):
-        answer, now = known
-        uses.note_cached_read(agent, answer.ids, now)
-        return [Entry.from_row(row) for row in answer.rows]
-    versions, rows = select_each([_version(agent, workspace), _query(place)])
+    is_alone = not connection.in_atomic_block
+    known = cache.find_each(places) if is_alone else [None] * len(places)
+    missing = {place for place, found in zip(places, known, strict=True) if found is None}
+    answers: dict[cache.Place, _Answer] = {}
+    if missing:
+        read = _read_and_use if is_alone and connection.vendor == "postgresql" else _read
+        answers = read(sorted(missing, key=_order), is_alone)
+    given: list[list[Entry] | Exception] = []
+    for place, found in zip(places, known, strict=True):
+        if found is not None:
+            cached, now = found
+            uses.note_cached_read(place[1], cached.ids, now)
+            given.append([Entry.from_row(row) for row in cached.rows])
+        else:
+            given.append(answers[place].give(place[1]))
+    return given
+
+
+class _Answer:
+    """What was read for those who ask for the same, each of whom gets entries of its own."""
+
+    def __init__(self, refusal: Exception | None, rows: Rows, moment: Any) -> None:
+        self._refusal = refusal
+        self._rows = rows
+        self._moment = moment
+        self.entries = [Entry.from_row(row) for row in rows]
+        self._is_given = False
+
+    def give(self, agent: UUID) -> list[Entry] | Exception:
+        """Return it; that it was read is noted already, but for those who ask after the first."""
+        if self._refusal is not None:
+            return self._refusal
+        if not self._is_given:
+            self._is_given = True
+            return self.entries
+        if self._moment is not None:
+            uses.note_cached_read(agent, [entry.id for entry in self.entries], self._moment)
+        return [Entry.from_row(row) for row in self._rows]
+
+
+def _read(places: Sequence[cache.Place], is_alone: bool) -> dict[cache.Place, _Answer]:
+    """Read the database, then write down that it was read."""
+    rows = select_each([query for place in places for query in (_version(place), _query(place))])
+    answers = {}
+    for place, versions, found in zip(places, rows[::2], rows[1::2], strict=True):
+        answer = answers[place] = _answer(place, versions, found[::-1], is_alone)
+        if versions:
+            moment = as_moment(versions[0][1]) or database_now()
+            uses.note_read(place[1], [entry.id for entry in answer.entries], moment)
+    return answers
+
+
+def _read_and_use(places: Sequence[cache.Place], is_alone: bool) -> dict[cache.Place, _Answer]:
+    """Read the database and write down that it was read, all of it one way there and back.
+
+    What is sent together is one transaction, and nobody waits for the disk: after a crash of the
+    database a few uses are forgotten, and nothing else. Memories are locked in the order of all.
+    """
+    queries = [query for place in places for query in (_count(place), _use(place))]
+    rows = select_each([uses.NO_WAIT, *queries])[1:]
+    return {
+        place: _answer(place, versions, sorted(found, key=_by_age), is_alone)
+        for place, versions, found in zip(places, rows[::2], rows[1::2], strict=True)
+    }
+
+
+def _answer(place: cache.Place, versions: Rows, rows: Rows, is_alone: bool) -> _Answer:
     if not versions:
-        _require_agent(agent, workspace)
-        return []
+        workspace, agent, *_ = place
+        return _Answer(None if _is_agent(agent, workspace) else no_agent(), [], None)
     [(version, moment)] = versions
-    found = [Entry.from_row(row) for row in reversed(rows)]
-    if not is_alone:
-        cache.keep(place, version, rows[::-1], found)
-    uses.note_read(agent, [entry.id for entry in found], as_moment(moment) or database_now())
-    return found
+    answer = _Answer(None, rows, as_moment(moment) or database_now())
+    if is_alone:
+        cache.keep(place, version, rows, answer.entries)
+    return answer
 
 
 def search_memory(
@@ -161,8 +256,8 @@ def get_memory_stats(agent_instance_id: UUID | str, workspace_id: UUID | str) ->
     }
 
 
-def _version(agent: UUID, workspace: UUID) -> Query:
-    return _VERSION, (agent, workspace)
+def _version(place: cache.Place) -> Query:
+    return _VERSION, (place[1], place[0])
 
 
 def _query(place: cache.Place) -> Query:
@@ -172,6 +267,30 @@ def _query(place: cache.Place) -> Query:
     return _OF_KEY, (workspace, agent, key)
 
 
+def _count(place: cache.Place) -> Query:
+    workspace, agent, key, _ = place
+    if key is None:
+        return _COUNT_ANY, (workspace, agent, agent, workspace)
+    return _COUNT, (workspace, agent, key, agent, workspace)
+
+
+def _use(place: cache.Place) -> Query:
+    workspace, agent, key, limit = place
+    if key is None:
+        return _USE_NEWEST, (workspace, agent, limit)
+    return _USE, (workspace, agent, key)
+
+
+def _order(place: cache.Place) -> tuple[UUID, UUID, bool, str, int]:
+    workspace, agent, key, limit = place
+    return agent, workspace, key is None, key or "", limit
+
+
+def _by_age(row: tuple[Any, ...]) -> tuple[Any, Any]:
+    """Return what rows of ``COLUMNS`` are sorted by: when they were written, and the id."""
+    return row[7], row[0]
+
+
 def _check_limit(limit: int) -> None:
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
         problem = Problem("", "invalid_limit", f"A number from 1 to {MAX_LIMIT}", "/limit")
@@ -179,7 +298,10 @@ def _check_limit(limit: int) -> None:
 
 
 def _require_agent(agent: UUID, workspace: UUID) -> None:
-    if not select(
-        "SELECT 1 FROM agents_agentinstance WHERE id = %s AND workspace_id = %s", agent, workspace
-    ):
+    if not _is_agent(agent, workspace):
         raise no_agent()
+
+
+def _is_agent(agent: UUID, workspace: UUID) -> bool:
+    query = "SELECT 1 FROM agents_agentinstance WHERE id = %s AND workspace_id = %s"
+    return bool(select(query, agent, workspace))

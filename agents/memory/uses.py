@@ -26,6 +26,8 @@ _TABLE: Final = "agents_agentmemoryentry"
 _USED_AT_ONCE: Final = (
     f"UPDATE {_TABLE} SET used_at = %s WHERE id = ANY(%s) AND used_at < %s RETURNING id"
 )
+#: On PostgreSQL, the first of queries after which nobody waits for the disk.
+NO_WAIT: Final[Query] = ("SELECT set_config('synchronous_commit', 'off', true)", ())
 _COLUMNS: Final = (Column("id", "uuid"), Column("used_at", "timestamptz"))
 
 
@@ -141,7 +143,7 @@ def write_pending(agent_id: UUID, *, is_alone: bool = False) -> None:
         )
     ]
     if is_alone and connection.vendor == "postgresql":
-        queries.insert(0, ("SELECT set_config('synchronous_commit', 'off', true)", ()))
+        queries.insert(0, NO_WAIT)
     if len(set(found.moments.values())) == 1:
         moment = next(iter(found.moments.values()))
         queries.append((_USED_AT_ONCE, (moment, list(found.moments), moment)))

@@ -4,11 +4,13 @@
 person does it (``user:NAME``) or the step of an agent (``agent:SLUG``).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
+
+from django.db import DatabaseError, connection
 
 from agents.memory.entries import Entry, NewEntry, as_identifier, check_key, no_agent
 from agents.memory.putting import Made, make, put
@@ -57,7 +59,7 @@ def store_memories(
     Raises:
         NotVisible, InvalidInput: as ``store_memory``.
     """
-    store = Store.read(agent_instance_id, workspace_id, entries)
+    store = Store.read(agent_instance_id, workspace_id, entries, actor)
     with one_transaction():
         space = Space.lock(*store.place, store.wanted, actor)
         made = _make(store, space)
@@ -67,14 +69,19 @@ def store_memories(
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """What one caller wants to be kept: whose it is, and the entries by their keys."""
+    """What one caller wants to be kept: whose it is, the entries by their keys, and who it is."""
 
     place: tuple[UUID, UUID]
     wanted: dict[str, NewEntry]
+    actor: str
 
     @classmethod
     def read(
-        cls, agent_id: UUID | str, workspace_id: UUID | str, entries: Iterable[NewEntry]
+        cls,
+        agent_id: UUID | str,
+        workspace_id: UUID | str,
+        entries: Iterable[NewEntry],
+        actor: str,
     ) -> "Store":
         """Read what a caller says.
 
@@ -82,35 +89,55 @@ class Store:
             NotVisible, InvalidInput: as ``store_memory``.
         """
         wanted = {check_key(entry.memory_key): entry for entry in entries}
-        return cls((as_identifier(agent_id), as_identifier(workspace_id)), wanted)
+        return cls((as_identifier(agent_id), as_identifier(workspace_id)), wanted, actor)
 
 
-def store_each(stores: Sequence[Store], *, actor: str = SYSTEM) -> list[list[Entry] | MgxError]:
+def store_each(stores: Sequence[Store]) -> Sequence[list[Entry] | Exception]:
     """Do what several callers want in one transaction; return the entries of each, or its refusal.
 
-    What one of them is refused is not kept, and changes nothing for the others.
+    What one of them is refused is not kept, and changes nothing for the others: where the database
+    refuses it, each gets a transaction of its own.
     """
-    answers: dict[int, list[Entry] | MgxError] = {}
-    with one_transaction():
-        for turn in _turns(stores):
-            keys = {
-                place: [key for number in numbers for key in stores[number].wanted]
-                for place, numbers in turn.items()
-            }
-            writes = []
-            for place, space in Space.lock_each(keys, actor).items():
-                written: list[Made] = []
-                for number in turn[place]:
-                    try:
-                        made = _make(stores[number], space, after=len(written))
-                    except MgxError as refusal:
-                        answers[number] = refusal
-                        continue
-                    answers[number] = [entry for entry, _ in made]
-                    written += made
-                if space is not None:
-                    writes.append((space, written))
-            put(writes)
+    try:
+        with one_transaction():
+            return _store_each(stores)
+    except DatabaseError:
+        if len(stores) == 1 or connection.in_atomic_block:
+            raise
+    return [_store_alone(store) for store in stores]
+
+
+def _store_alone(store: Store) -> list[Entry] | Exception:
+    try:
+        with one_transaction():
+            [answer] = _store_each([store])
+    except DatabaseError as error:
+        return error
+    return answer
+
+
+def _store_each(stores: Sequence[Store]) -> list[list[Entry] | Exception]:
+    answers: dict[int, list[Entry] | Exception] = {}
+    for turn in _turns(stores):
+        keys = {
+            place: [key for number in numbers for key in stores[number].wanted]
+            for place, numbers in turn.items()
+        }
+        writes = []
+        for place, space in Space.lock_each(keys).items():
+            written: list[Made] = []
+            for number in turn[place]:
+                try:
+                    made = _make(stores[number], space, after=len(written))
+                except MgxError as refusal:
+                    answers[number] = refusal
+                    continue
+                answers[number] = [entry for entry, _ in made]
+                written += made
+            if space is not None:
+                space.actor = stores[turn[place][0]].actor
+                writes.append((space, written))
+        put(writes)
     return [answers[number] for number in range(len(stores))]
 
 
@@ -158,20 +185,17 @@ def _make(store: Store, space: Space | None, after: int = 0) -> list[Made]:
     ]
 
 
-def _turns(stores: Sequence[Store]) -> Iterator[dict[tuple[UUID, UUID], list[int]]]:
-    """Yield what can be written at once, in the order of the callers: each key of a memory once."""
+def _turns(stores: Sequence[Store]) -> list[dict[tuple[UUID, UUID], list[int]]]:
+    """Return what can be written at once, in the order of the callers: each key of a memory once,
+    and each memory by one actor."""
     turns: list[dict[tuple[UUID, UUID], list[int]]] = []
-    keys: list[set[tuple[UUID, UUID, str]]] = []
-    last: dict[tuple[UUID, UUID], int] = {}
+    taken: dict[tuple[UUID, UUID], tuple[int, str, set[str]]] = {}
     for number, store in enumerate(stores):
-        own = {(*store.place, key) for key in store.wanted}
-        turn = last.get(store.place, 0)
-        if turn < len(turns) and not own.isdisjoint(keys[turn]):
-            turn += 1
+        turn, actor, keys = taken.get(store.place, (0, store.actor, set()))
+        if actor != store.actor or not keys.isdisjoint(store.wanted):
+            turn, keys = turn + 1, set()
+        taken[store.place] = turn, store.actor, keys | store.wanted.keys()
         if turn == len(turns):
             turns.append({})
-            keys.append(set())
         turns[turn].setdefault(store.place, []).append(number)
-        keys[turn] |= own
-        last[store.place] = turn
-    yield from turns
+    return turns
