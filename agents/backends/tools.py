@@ -100,7 +100,7 @@ class Toolbox:
         self._conversation.asks_about, self._conversation.answer = "", None
         who = answer.get("decided_by") or "Nobody"
         if not answer.get("approved"):
-            words = answer.get("feedback") or "no reason was given"
+            words = str(answer.get("feedback") or "no reason was given").rstrip(".")
             said = f"{who} did not approve this call ({answer.get('status')}): {words}"
             self._say(wanted, tool.name, "not_approved", _error(said), who)
         else:
