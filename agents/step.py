@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 from agents.backends import backend
 from agents.faults import InputFault, fault_in
 from agents.services.assignment import Assigned, reserve
+from agents.services.heartbeats import note_life_of_steps
 from agents.services.messages import said_of
 from agents.services.offered_tools import tell_tools
 from agents.services.pauses import take_up
@@ -60,6 +62,10 @@ class AgentHandler:
             raise
         finally:
             work.said = work.said or said_of(context)
+
+    def heard(self, step_execution_ids: Sequence[UUID], now: datetime) -> list[EventDraft]:
+        """Note that the agents live whose attempts say how far they are."""
+        return note_life_of_steps(step_execution_ids, now)
 
     def settle(self, ended: Sequence[Ended], now: datetime) -> list[EventDraft]:
         """Give back the agents' places, and note which of them failed or recovered."""

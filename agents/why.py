@@ -11,6 +11,7 @@ from agents.prices import needed_by
 from agents.references import named
 from agents.services.budgets import Budget, read_budgets
 from agents.services.circuit import is_open, places
+from agents.services.heartbeats import not_heard_of_since, silent_since
 from workflows.models import User, WorkflowExecution, WorkflowStepExecution, Workspace
 from workflows.policies import MAX_AGENT_STEPS
 from workflows.services.explain import Reason, about
@@ -45,7 +46,7 @@ def explain(
     told = {}
     for step in ready:
         able = [agent for agent in agents if _wanted(step) in _names(agent)]
-        if all(load[a.pk] >= places(a) or is_open(a, now) for a in able):
+        if all(load[a.pk] >= places(a) or is_open(a, now) or silent_since(a, now) for a in able):
             told[step.id] = _reason(step, able, load, now)
         elif asked and budget and all(_is_beyond(budget, agent) for agent in able):
             told[step.id] = _reason_of_budget(step, budget, asked)
@@ -97,6 +98,8 @@ def _reason_of_budget(step: OpenStep, budget: Budget, asked: AgentBudgetAnswer) 
 
 
 def _state(agent: AgentInstance, load: int, now: datetime) -> str:
+    if since := silent_since(agent, now):
+        return f"{agent.name} ({not_heard_of_since(since)})"
     if is_open(agent, now):
         return f"{agent.name} (it failed {agent.faults} times, and is tried again soon)"
     return f"{agent.name} ({load} of {places(agent)} places)"

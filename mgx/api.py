@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from agents import api as agents
 from agents import controller_api as controller
+from agents import heartbeat_api as heartbeats
 from agents import memory_api as memory
 from agents import messages_api as messages
 from agents import tool_servers_api as tools
@@ -136,6 +137,7 @@ urlpatterns: list[URLPattern] = [
     path("agents/<uuid:id>/activate/", controller.Activation.as_view()),
     path("agents/<uuid:id>/deactivate/", controller.Deactivation.as_view()),
     path("agents/<uuid:id>/shutdown/", controller.Shutdown.as_view()),
+    path("agents/<uuid:id>/heartbeat/", heartbeats.Heartbeat.as_view()),
     path("agents/<uuid:id>/handoff/", controller.Handing.as_view()),
     path("agents/<uuid:id>/metrics/", controller.AgentMetrics.as_view()),
     path("agents/<uuid:id>/messages/", messages.AgentMessages.as_view()),

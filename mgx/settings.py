@@ -371,6 +371,9 @@ MGX_AGENT_MESSAGE_DAYS: int = env.int("MGX_AGENT_MESSAGE_DAYS", default=30)
 #: What one process keeps of agents' memory to answer from, in bytes.
 MGX_MEMORY_CACHE_BYTES: int = env.int("MGX_MEMORY_CACHE_BYTES", default=67_108_864)
 
+#: What each engine looks after every few seconds: functions that return how much they changed.
+ENGINE_SWEEPS: list[str] = ["agents.services.heartbeats.mark_silent"]
+
 #: What else is deleted every night → function that does it and returns how many there were.
 SWEEPS = {
     "messages of agents": "agents.services.messages.prune",

@@ -14,6 +14,7 @@ _MODELS: dict[str, str] = {
 }
 #: What an agent of any other type may say.
 _OF_ALL = "agents.prices.SpendingConfig"
+_HEARTBEAT = "agents.services.heartbeats.HeartbeatConfig"
 
 
 def find_wrong_config(agent_type: str, config: Mapping[str, Any], *, is_whole: bool) -> list[str]:
@@ -23,9 +24,10 @@ def find_wrong_config(agent_type: str, config: Mapping[str, Any], *, is_whole: b
     """
     from agents.backends.calls import problems_of  # only who edits agents needs it
 
-    model = import_string(_MODELS.get(agent_type, _OF_ALL))
-    try:
-        model.model_validate(dict(config))
-    except ValidationError as error:
-        return problems_of(error, besides="" if is_whole else "missing")
-    return []
+    found = []
+    for path in (_MODELS.get(agent_type, _OF_ALL), _HEARTBEAT):
+        try:
+            import_string(path).model_validate(dict(config))
+        except ValidationError as error:
+            found += problems_of(error, besides="" if is_whole else "missing")
+    return found

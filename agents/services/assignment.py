@@ -20,6 +20,7 @@ from agents.prices import NOTHING, Amount, needed_by, spending_of
 from agents.references import named
 from agents.services.budget_requests import Budgets, Wait, hear
 from agents.services.circuit import is_doubtful, is_open, lock_for_assigning, places
+from agents.services.heartbeats import not_heard_of_since, silent_since
 from agents.services.line import Line, Quotas, lock_limits
 from workflows.bulk import insert_objects
 from workflows.core.outcomes import Asks, Failed
@@ -175,7 +176,7 @@ class Candidates:
         if key not in self._eligible:
             # A turn holds steps of several workspaces, none of which learns of the others' agents.
             own = [agent for agent in self._agents if agent.workspace_id == context.workspace_id]
-            refused = {a.id: why for a in own if (why := _refusal(a, step, context))}
+            refused = {a.id: why for a in own if (why := _refusal(a, step, context, self._now))}
             self._eligible[key] = (
                 [agent for agent in own if agent.id not in refused],
                 {agent.slug: refused[agent.id] for agent in own if agent.id in refused},
@@ -295,7 +296,7 @@ def _tried(contexts: Sequence[StepContext]) -> dict[UUID, list[AgentReservation]
     return found
 
 
-def _refusal(agent: AgentInstance, step: AgentStep, context: StepContext) -> str:
+def _refusal(agent: AgentInstance, step: AgentStep, context: StepContext, now: datetime) -> str:
     """Return why the agent cannot take the step at all; "" if it can."""
     definition = agent.definition
     names = {str(agent.id), agent.slug} if step.agent_instance_id else _names(definition)
@@ -303,8 +304,10 @@ def _refusal(agent: AgentInstance, step: AgentStep, context: StepContext) -> str
         return "another agent is named"
     if agent.project_id and agent.project_id != context.project_id:
         return "it belongs to another project"
-    missing = set(step.config.required_capabilities) - set(definition.capabilities)
-    return f"it lacks {', '.join(sorted(missing))}" if missing else ""
+    if missing := set(step.config.required_capabilities) - set(definition.capabilities):
+        return f"it lacks {', '.join(sorted(missing))}"
+    since = silent_since(agent, now)
+    return not_heard_of_since(since) if since else ""
 
 
 def _wanted(context: StepContext) -> str | None:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from agents.models import AgentReservation
 from agents.services.circuit import mark_failed, mark_recovered
+from agents.services.heartbeats import note_life
 from agents.services.messages import write_messages
 from agents.services.pauses import write_memos
 from agents.services.refusals import tell_refusals
@@ -56,6 +57,7 @@ def release(ended: Sequence[Ended], now: datetime) -> list[EventDraft]:
         )
         if recovered := {p.agent_instance_id for p in places if p.agent_instance.faults}:
             drafts += mark_recovered(recovered)
+        drafts += note_life({place.agent_instance for place in places}, now)
         results = [_result(place, completed[place.step_execution_id]) for place in places]
         drafts += keep_and_hand_on(results, now)
     note_spending(ended, now)

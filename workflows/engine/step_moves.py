@@ -31,6 +31,7 @@ class StepMoves:
         self._now = now
         self._report = report
         self._to_settle: dict[ReservingHandler, list[Ended]] = {}
+        self._heard: dict[ReservingHandler, list[UUID]] = {}
         self._asking: list[tuple[Run, StepRecord, Asks]] = []
 
     def apply(self, run: Run, record: StepRecord, outcome: Outcome, notes: object = None) -> None:
@@ -202,8 +203,16 @@ class StepMoves:
         if handler := plugs()[run.step_of(record).step_type].reserving:
             self._to_settle.setdefault(handler, []).append(ended)
 
+    def hear(self, run: Run, record: StepRecord) -> None:
+        """Note that the attempt of a step has said how far it is."""
+        if handler := plugs()[run.step_of(record).step_type].reserving:
+            self._heard.setdefault(handler, []).append(record.id)
+
     def settle(self) -> None:
-        """Let handlers take back what attempts held that are over."""
+        """Let handlers take back what attempts held that are over, and hear of those that go on."""
+        heard, self._heard = self._heard, {}
+        for handler, ids in heard.items():
+            self._report.add(handler.heard(ids, self._now))
         over, self._to_settle = self._to_settle, {}
         for handler, attempts in over.items():
             self._report.add(handler.settle(attempts, self._now))

@@ -148,6 +148,7 @@ class Turn:
         record = run.latest(told.step_name)
         if run.is_current(record, told.attempt):
             self._report.told(run, record, told)
+            self._moves.hear(run, record)
 
     def refuse(self, run: Run, result: Result) -> None:
         """Record that a result came although the run had ended or belongs to another driver."""

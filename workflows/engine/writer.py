@@ -30,6 +30,7 @@ from workflows.engine import leases, timers
 from workflows.engine.holdings import Holdings
 from workflows.engine.progress import Progress, Told
 from workflows.engine.run import Attempt
+from workflows.engine.sweeps import sweep
 from workflows.engine.turn import Result
 from workflows.events import append_events
 from workflows.handlers import StepContext
@@ -195,6 +196,7 @@ class Writer:
             self._next_heartbeat = now + settings.MGX_HEARTBEAT_SECONDS
         if now >= self._next_sweep:
             leases.take_over_from_the_dead()
+            sweep()
             self._drivers = max(leases.count_live(), 1)
             self._next_sweep = now + min(settings.MGX_HEARTBEAT_SECONDS, _SWEEP_SECONDS)
         is_inventory = now >= self._next_scan

@@ -128,7 +128,7 @@ class Ended:
 class ReservingHandler(WorkHandler, Protocol):
     """A work handler that takes something for each attempt and gives it back.
 
-    All three are called inside the engine's transaction, with everything of the batch at once.
+    But for ``run``, all are called inside the engine's transaction, with everything of the batch at once.
     """
 
     def prepare(self, contexts: Sequence[StepContext], now: datetime) -> list[Answer]:
@@ -137,6 +137,10 @@ class ReservingHandler(WorkHandler, Protocol):
 
     def settle(self, ended: Sequence[Ended], now: datetime) -> list[EventDraft]:
         """Give back what the attempts held, and write what goes with their outcomes."""
+        ...
+
+    def heard(self, step_execution_ids: Sequence[UUID], now: datetime) -> list[EventDraft]:
+        """Take note that the attempts of these steps have said how far they are."""
         ...
 
 

@@ -9,8 +9,8 @@ from workflows.core.ids import uuid7
 class ApiToken(models.Model):
     """A bearer token. Only its SHA-256 is stored; ``prefix`` lets a person recognise it.
 
-    ``scopes``: ``read``, ``write`` (start, cancel, edit), ``decide``; a token never may more
-    than its user.
+    ``scopes``: ``read``, ``write`` (start, cancel, edit), ``decide``, ``heartbeat`` (say that an
+    agent lives, and nothing else); a token never may more than its user.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

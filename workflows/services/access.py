@@ -20,7 +20,7 @@ from workflows.models import ApiToken, Membership, Role, User, Workspace
 from workflows.streams import open_stream
 
 TOKEN_PREFIX = "mgx_"  # noqa: S105  (what a token begins with is no secret)
-SCOPES = ("read", "write", "decide")
+SCOPES = ("read", "write", "decide", "heartbeat")
 
 #: How stale ``last_used_at`` may be: a token costs one write in this time, not one a call.
 _USE_IS_NOTED_EVERY = timedelta(minutes=1)
