@@ -19,7 +19,7 @@ from workflows.handlers import Ended
 from workflows.models import Workspace
 
 _FEW = 10
-_ROUNDS = 300
+_FEWEST_ROUNDS, _MOST_ROUNDS = 20, 300
 _PROCESSES = 4
 _IN_TURN = 8
 
@@ -33,7 +33,7 @@ def assigning(scene: Scene, count: int) -> Figures:
             reserve([attempt(workspace, slug) for _ in range(number // 2)], database_now())
     tidy()
     times: dict[str, list[float]] = {"few": [], "many": []}
-    for _ in range(_ROUNDS):
+    for _ in range(max(_FEWEST_ROUNDS, min(count, _MOST_ROUNDS))):
         for slug, taken in times.items():
             taken.append(_assign_one(workspace, slug))
     many, few = spread(times["many"]), spread(times["few"])

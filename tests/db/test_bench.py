@@ -52,16 +52,26 @@ def test_a_chain_passes_a_value_on() -> None:
         ("fanout", "20", {}),
         ("crash", "10", {"steps_lost": 0, "violations": 0}),
         ("timers", "10", {"fired": 10, "early": 0}),
+        ("agents", "8", {"turns": 64, "turns_exact": True}),
     ],
 )
 def test_it_prints_one_line(name: str, size: str, expected: dict[str, Any]) -> None:
     command = [sys.executable, "manage.py", "bench", name, "--size", size, "--json"]
+    command += ["--seconds", "0.5"] if name == "agents" else []
     done = run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=100)
     (line,) = done.stdout.splitlines()
     figures = json.loads(line)
     wanted = {"bench": name, "database": "sqlite", "workers": 2, **expected}
     assert wanted.items() <= figures.items()
     assert figures["how"]
+
+
+@pytest.mark.process
+def test_only_some_have_a_duration_to_choose() -> None:
+    command = [sys.executable, "manage.py", "bench", "plan", "--seconds", "1"]
+    done = run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode
+    assert "plan has no --seconds to choose" in done.stderr
 
 
 def test_the_critical_path_is_the_longest_way_through() -> None:
