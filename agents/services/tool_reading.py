@@ -121,7 +121,7 @@ def kept(tools: Sequence[dict[str, Any]]) -> Found:
 
 def _record(server: ToolServer, found: Found, now: datetime) -> None:
     before = {tool["name"]: tool for tool in server.tools}
-    was_read = server.tools_read_at is not None
+    is_first, said = server.tools_read_at is None, server.last_error
     server.tools_read_at, server.due_at = now, now + FRESH
     server.last_error = found.error
     if found.tools is None:
@@ -131,14 +131,24 @@ def _record(server: ToolServer, found: Found, now: datetime) -> None:
     server.save(update_fields=["tools", "tools_read_at", "due_at", "last_error"])
     after = {tool["name"]: tool for tool in server.tools}
     changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
-    if was_read and changed:
-        append_events([_tell(server, changed)], now)
+    if is_first or changed or found.error != said:
+        append_events([_tell(server, changed, is_first=is_first)], now)
 
 
-def _tell(server: ToolServer, changed: list[str]) -> EventDraft:
+def _tell(server: ToolServer, changed: list[str], *, is_first: bool) -> EventDraft:
+    """Return the event that says what is new of a server: its tools, other tools, or an error."""
+    data: dict[str, Any] = {"tool_server": server.slug, "tools": changed[:50]}
+    if changed and not is_first:
+        activity = "tools_changed"
+        words = f"changed what it offers: {', '.join(changed[:5])}"
+    elif server.last_error:
+        activity, words = "tools_missing", "did not offer what it should"
+    else:
+        count = len(server.tools)
+        activity, words = "tools_read", f"offers {count} tool{'' if count == 1 else 's'}"
     return EventDraft(
         EventType.AGENT_ACTIVITY,
         server.workspace_id,
-        data={"activity": "tools_changed", "tool_server": server.slug, "tools": changed[:50]},
-        message=f"The tool server {server.name} changed what it offers: {', '.join(changed[:5])}",
+        data={"activity": activity, **data},
+        message=f"The tool server {server.name} {words}",
     )

@@ -151,6 +151,7 @@ class TestReading:
         ]
         assert shown["tools_read_at"] is not None
         assert shown["last_error"] == ""
+        assert Event.objects.order_by("seq").last().message.endswith("Weather offers 1 tool")
 
     def test_it_is_asked_again_later_and_when_somebody_wants_it(
         self, server: ToolServer, host: ToolHost, api: Any
@@ -166,7 +167,7 @@ class TestReading:
         server.refresh_from_db()
         assert [tool["name"] for tool in server.tools] == ["other"]
         assert activities()[-1] == "tools_changed"
-        assert Event.objects.last().data["tools"] == ["echo", "other"]
+        assert Event.objects.order_by("seq").last().data["tools"] == ["echo", "other"]
 
     def test_an_error_is_told_and_the_tools_stay(self, server: ToolServer, host: ToolHost) -> None:
         read()
@@ -176,6 +177,7 @@ class TestReading:
         server.refresh_from_db()
         assert [tool["name"] for tool in server.tools] == ["echo"]
         assert server.last_error == f"http://{host.host} answered 503"
+        assert activities() == ["tool_server_created", "tools_read", "tools_missing"]
 
     def test_another_address_has_none_of_its_tools(
         self, server: ToolServer, host: ToolHost, api: Any
