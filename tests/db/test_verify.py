@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from agents.models import AgentMemoryEntry
+from agents.models import AgentBudgetAnswer, AgentMemoryEntry
 from mgx.verify import find_violations, one_moment
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.scenes import Scene, agent, gate, task
@@ -249,6 +249,44 @@ def test_i5_an_agent_with_more_work_than_places(done: Done) -> None:
     change("UPDATE agents_agentreservation SET released_at = NULL")
     change("UPDATE agents_agentinstance SET max_concurrency = 1")
     only("holds 2 places of 1", "is completed and still holds a place")
+
+
+def test_i5_a_workspace_that_spends_more_than_its_budget(done: Done) -> None:
+    settings = json.dumps({"monthly_agent_tokens": 2_000, "monthly_agent_cost": 0.02})
+    change("UPDATE workflows_workspace SET settings = %s", settings)
+    change(
+        "UPDATE agents_agentreservation SET tokens_reserved = 1000, input_tokens = 5000,"
+        " cost_reserved_micros = 10000, cost_micros = 50000"
+    )
+    change("UPDATE agents_agentusage SET input_tokens = 10000, cost_micros = 100000")
+    assert violations() == [], "what an attempt takes beyond its place was not let in"
+    last = "(SELECT max(id::text)::uuid FROM agents_agentreservation)"
+    if connection.vendor == "sqlite":
+        last = "(SELECT max(id) FROM agents_agentreservation)"
+    change(
+        "UPDATE agents_agentreservation SET released_at = NULL, tokens_reserved = 1001,"
+        f" cost_reserved_micros = 10001 WHERE id = {last}"
+    )
+    only(
+        "holds a place",
+        "spent 1000 and reserved 1001 of 2000 (tokens)",
+        "spent 10000 and reserved 10001 of 20000 (cost_micros)",
+    )
+    AgentBudgetAnswer.objects.create(
+        workspace=done.waiting.workspace,
+        month=database_now().date().replace(day=1),
+        step_execution_id=uuid7(),
+        asked_at=database_now(),
+        answered_at=database_now(),
+        tokens=1,
+        cost_micros=1,
+    )
+    only("holds a place")
+
+
+def test_i5_spending_that_is_not_counted(done: Done) -> None:
+    change("UPDATE agents_agentreservation SET input_tokens = 10, output_tokens = 1")
+    only("add up to [0, 0, 0], its attempts to [20, 2, 0]")
 
 
 def test_i6_a_gap_in_the_events(done: Done) -> None:
