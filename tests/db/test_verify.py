@@ -347,7 +347,7 @@ def test_i8_an_entry_that_is_not_as_large_as_it_says(done: Done) -> None:
         used_at=now,
     )
     assert violations() == []
-    change("UPDATE agents_agentmemoryentry SET size_bytes = size_bytes + 1")
+    change("UPDATE agents_agentmemoryentry SET size_bytes = size_bytes + 1 WHERE memory_key = 'k'")
     only(f"has {entry.size_bytes} bytes, not {entry.size_bytes + 1}")
 
 
