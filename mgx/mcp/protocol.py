@@ -108,6 +108,7 @@ class Server:
         name, arguments = params.get("name"), params.get("arguments") or {}
         tool = TOOLS.get(name) if isinstance(name, str) else None
         if tool is None:
+            logger.warning("A client asked for the tool %r, which there is not", str(name)[:100])
             raise RpcError(INVALID_PARAMS, f"There is no tool {str(name)[:100]!r} here")
         if not isinstance(arguments, dict):
             raise RpcError(INVALID_PARAMS, "arguments is to be an object")

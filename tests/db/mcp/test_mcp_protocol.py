@@ -135,6 +135,38 @@ class TestOverHttp:
                 answer = await client.post("/mcp", content=text)
                 assert (answer.status_code, answer.json()["error"]["code"]) == (200, code)
 
+    async def test_who_goes_away_is_waited_for_no_longer(self, agent) -> None:
+        made = await agent.acall("request_approval", title="x")
+        arguments = {"id": made["id"], "seconds": 60}
+        body = message("tools/call", name="wait_for_decision", arguments=arguments).encode()
+        waits, gone = waiting.waiters()._waiting, asyncio.Event()
+        messages = [{"type": "http.request", "body": body}]
+        headers = {"authorization": f"Bearer {agent.token}", "content-type": "application/json"}
+        scope = {
+            "type": "http",
+            "path": "/mcp",
+            "method": "POST",
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        }
+
+        async def receive():
+            if messages:
+                return messages.pop()
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(_):
+            raise AssertionError("there is nobody to answer")
+
+        async with asyncio.timeout(30):
+            call = asyncio.create_task(HttpDoor(Server(Api(application)))(scope, receive, send))
+            while not waits:
+                await asyncio.sleep(0.005)
+            gone.set()
+            await call
+        assert not waits
+        await tailer().stop()
+
 
 class TestWithoutAHandshake:
     async def test_each_message_says_its_version(self, agent) -> None:

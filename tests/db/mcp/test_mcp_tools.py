@@ -13,6 +13,7 @@ from approvals.services.decisions import Decision, decide
 from approvals.services.questions import ask
 from mgx.mcp.protocol import TOOLS
 from mgx.mcp.rest import Refused
+from tests.db.engine.by_hand import DriverByHand
 from workflows.live.tailer import tailer
 from workflows.models import ApiToken, Event, WorkflowExecution
 from workflows.services.access import revoke_token
@@ -184,6 +185,26 @@ class TestRuns:
         run = agent.call("get_run", id=started["id"])
         assert (run["status"], run["all_steps"], run["waits_for"]) == ("pending", True, [])
         assert [each["status"] for each in run["steps"]] == ["pending"] * 3
+
+    def test_tells_what_a_run_waits_for_and_what_it_came_to(self, agent, workflow, users) -> None:
+        id = agent.call("start_workflow", workflow="Deploy", inputs={"task_description": "x"})["id"]
+        hand = DriverByHand()
+        hand.work()
+        run = agent.call("get_run", id=id)
+        assert (run["status"], [each["status"] for each in run["steps"]][:2]) == (
+            "waiting",
+            ["completed", "waiting"],
+        )
+        (asked,) = run["waits_for"]
+        assert (asked["title"], asked["missing"]) == ("Approve Deployment Plan", ["user123"])
+        (found,) = agent.call("list_approvals", run=id)["approvals"]
+        assert (found["id"], found["workflow"]) == (asked["id"], "Deploy")
+        assert agent.call("list_approvals", run=str(uuid4()))["approvals"] == []
+        settle(asked["id"], users["approver"])
+        hand.work()
+        run = agent.call("get_run", id=id)
+        assert (run["status"], run["waits_for"], run["results_complete"]) == ("completed", [], True)
+        assert set(run["results"]) == {"generate_plan", "approval_gate", "execute_plan"}
 
     def test_says_which_inputs_are_wrong(self, agent, workflow) -> None:
         problem = agent.refusal("start_workflow", workflow="Deploy", inputs={"task": "x"})
