@@ -20,7 +20,8 @@ from workflows.policies import MAX_AGENT_STEPS
 #: How long ago somebody has asked who still waits: some of the times at which they ask again.
 STILL_WAITS = timedelta(seconds=3)
 _FORGOTTEN = timedelta(minutes=1)
-#: Those at the head of the line ask again so many seconds later, so that no place is free for long.
+#: Those at the head of the line for an agent ask again so many seconds later, so that no place is
+#: free for long. The others ask seldom: hundreds of them would be all that a database does.
 _SOON = 0.2
 _HEAD = 20
 
@@ -41,6 +42,8 @@ class Line:
         } | {wait.id: wait.since for wait in self._known.values()}
         self._contexts = {context.step_execution_id: context for context in contexts}
         self._waits: list[AgentWait] = []
+        #: How many wait already, by the first of the agents that could take them.
+        self._before: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[StepContext | AgentWait]:
         """Yield the steps of this turn, and before each of them the others whose turn is first."""
@@ -49,21 +52,24 @@ class Line:
             if step_id in self._contexts:
                 yield self._contexts[step_id]
             elif self._since[step_id] < last:
+                self._before.update(self._known[step_id].agents[:1])
                 yield self._known[step_id]
 
     def wait(self, context: StepContext, agents: Collection[UUID]) -> NotYet:
-        """Let a step that ``agents`` could take wait its turn; none: it waits for something else,
-        and keeps its turn meanwhile without a place."""
-        self._waits.append(
-            AgentWait(
-                id=context.step_execution_id,
-                workspace_id=context.workspace_id,
-                agents=[str(agent_id) for agent_id in agents],
-                since=self._since[context.step_execution_id],
-                asked_at=self._now,
-            )
+        """Let a step that ``agents`` could take wait its turn; none: it waits for people, and keeps
+        its turn meanwhile without a place."""
+        wait = AgentWait(
+            id=context.step_execution_id,
+            workspace_id=context.workspace_id,
+            agents=[str(agent_id) for agent_id in agents],
+            since=self._since[context.step_execution_id],
+            asked_at=self._now,
         )
-        is_at_the_head = bool(agents) and len(self._waits) <= _HEAD
+        self._waits.append(wait)
+        if not agents:
+            return NotYet(for_people=True)
+        self._before.update(wait.agents[:1])
+        is_at_the_head = self._before[wait.agents[0]] <= _HEAD
         return NotYet(_SOON) if is_at_the_head else NotYet()
 
     def write(self) -> None:

@@ -188,6 +188,7 @@ class Advance:
         except (ExpressionError, UnstorableError) as error:
             self._moves.apply(run, record, Failed(error.code, str(error), is_final=True))
             return
+        run.for_people.discard(record.name)
         if not self._suspects.admit(record.crashes, self._moves.written):
             run.deferred[record.name] = self._now + timedelta(seconds=NotYet().seconds)
             return
@@ -274,6 +275,8 @@ class Advance:
             )
             return True
         run.deferred[record.name] = self._now + timedelta(seconds=answer.seconds)
+        if answer.for_people:
+            run.for_people.add(record.name)
         return False
 
     def _open(self) -> bool:

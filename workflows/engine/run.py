@@ -98,7 +98,8 @@ class Run:
     ``top`` are the steps at the top; ``blocks`` those blocks that have begun and not ended, by the
     names of their rows; ``stirred`` the frames that the planner has to look at. ``running`` counts
     the bodies that have not reported back. ``deferred`` are steps that wait their turn for an
-    agent, with when to ask again; ``due`` the gates that want to be asked at a moment;
+    agent, with when to ask again, ``for_people`` those of them that wait for what people have been
+    asked elsewhere; ``due`` the gates that want to be asked at a moment;
     ``block_ends`` the blocks whose time will be up. ``earlier`` are the latest revisions of steps
     in blocks that are done anew and have not come to them again.
     """
@@ -129,6 +130,7 @@ class Run:
     waiting: set[str] = field(default_factory=set)
     retrying: dict[str, datetime] = field(default_factory=dict)
     deferred: dict[str, datetime] = field(default_factory=dict)
+    for_people: set[str] = field(default_factory=set)
     due: dict[str, datetime] = field(default_factory=dict)
     block_ends: dict[str, datetime] = field(default_factory=dict)
     earlier: dict[str, StepRecord] = field(default_factory=dict)
@@ -354,8 +356,8 @@ class Run:
 
     @property
     def waits_only_for_people(self) -> bool:
-        """Whether nothing but open gates is left to happen now."""
-        return self.is_idle and not self.retrying and not self.deferred
+        """Whether nothing is left to happen now but that people decide, here or elsewhere."""
+        return self.is_idle and not self.retrying and self.deferred.keys() <= self.for_people
 
 
 _HAS_ITS_INPUT = TERMINAL_STEP_STATUSES | {StepStatus.WAITING}

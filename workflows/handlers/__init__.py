@@ -96,9 +96,13 @@ class Prepared:
 
 @dataclass(slots=True)
 class NotYet:
-    """The step has to wait its turn; the engine asks again after ``seconds``, or when woken."""
+    """The step has to wait its turn; the engine asks again after ``seconds``, or when woken.
+
+    ``for_people``: it waits for what people have been asked elsewhere.
+    """
 
     seconds: float = 1.0
+    for_people: bool = False
 
 
 @dataclass(slots=True)

@@ -385,7 +385,7 @@ def test_a_month_that_ends_while_people_are_asked_lets_the_others_go_on(
     runs = run_of_three(scene, hand)
     name = asking(runs)
     hand.turn(*[used(hand, step, 1_000) for step in list(hand.begun)])
-    waiting = scene.run(agent("d"), timeout_seconds=40 * 86_400)
+    waiting = scene.run(agent("d"))
     hand.turn()
     assert "d" not in hand.begun
     hand.turn(ahead=later(32))
@@ -394,6 +394,21 @@ def test_a_month_that_ends_while_people_are_asked_lets_the_others_go_on(
     hand.turn(ahead=later(32))
     assert name in hand.begun
     assert AgentBudgetAnswer.objects.get().month == month_of(database_now())
+    assert statuses(waiting) == {"d": "running"}
+
+
+def test_the_clock_of_a_run_stands_still_while_others_are_asked_for_it(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    runs = run_of_three(scene, hand)
+    waiting = scene.run(agent("d"), timeout_seconds=100)
+    hand.turn()
+    for number in range(1, 5):
+        hand.turn(ahead=number * 90)
+    assert statuses(waiting) == {}
+    scene.decide(runs[asking(runs)], response_data={"more_tokens": 5_000})
+    hand.turn(ahead=400)
+    hand.turn(ahead=402)
     assert statuses(waiting) == {"d": "running"}
 
 
