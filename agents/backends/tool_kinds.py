@@ -1,6 +1,7 @@
 """What a model may call: one class a kind of tool, all of them alike to the model."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from inspect import getdoc
 from typing import Annotated, Any, Final, Literal, Protocol
@@ -9,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 from agents.backends.mcp_tools import Sessions, offered
+from agents.faults import AgentFault
 from agents.offers import NoOffer, Offer
 from agents.work import work_of
 from workflows.core.approval import Approval
@@ -130,7 +132,11 @@ def tools_of(
     uses: Iterable[ToolUse], offers: Mapping[str, Offer | NoOffer] = {}, *, remembers: bool
 ) -> list[tuple[Tool, ToolUse | None]]:
     """Return the tools of an agent, with what its config says of each. ``offers``: those of tool
-    servers, by their names. Raises AgentFault ``agent_config`` where one is not offered."""
+    servers, by their names.
+
+    Raises AgentFault ``agent_config`` where one is not offered, or two are alike to the model: it
+    could call one for the other, which people are to approve.
+    """
     found: list[tuple[Tool, ToolUse | None]] = []
     sessions = Sessions()
     for use in uses:
@@ -140,6 +146,9 @@ def tools_of(
             found.append((offered(offers.get(use.tool), use.tool, sessions), use))
     if remembers:
         found.append((RememberTool(), None))
+    names = Counter(told_name(tool.name) for tool, _ in found)
+    if alike := [name for name, times in names.items() if times > 1]:
+        raise AgentFault(f"Several of its tools are {alike[0]} to the model", "agent_config")
     return found
 
 

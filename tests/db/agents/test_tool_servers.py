@@ -12,8 +12,10 @@ from agents.services.tool_reading import FRESH, Found, Question, ToolReading, ke
 from agents.services.tool_servers import MAX_SERVERS, create_tool_server
 from tests.db.agents.fake_tool_server import ECHO, ToolHost, hosting
 from tests.db.agents.official_server import official_server
+from tests.db.engine.scenes import eventually
 from workflows.clock import database_now
 from workflows.models import Event
+from workflows.relay import Relay
 
 pytestmark = pytest.mark.django_db
 
@@ -225,6 +227,23 @@ class TestReading:
             found = ToolReading().send(question)
         assert found.tools is not None
         assert [tool["name"] for tool in found.tools] == ["forecast", "fail", "plain"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_relay_of_the_engine_asks_a_server_that_was_saved(
+    workspace: Any, users: Any, host: ToolHost
+) -> None:
+    relay = Relay()
+    relay.launch()
+    try:
+        create_tool_server(workspace, user=users["editor"], name="Weather", url=host.url)
+        relay.hint()
+        asked = ToolServer.objects.filter(tools_read_at__isnull=False)
+        eventually(asked.exists, "it was asked")
+    finally:
+        relay.stop()
+        assert relay.join(10)
+    assert [tool["name"] for tool in asked.get().tools] == ["echo"]
 
 
 class TestWhatIsKept:

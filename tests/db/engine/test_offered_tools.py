@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agents.backends.configs import find_wrong_config
 from agents.models import AgentDefinition, AgentInstance, AgentType, ToolServer
 from agents.services.tool_reading import kept
 from approvals.models import WorkflowStepApproval
@@ -193,6 +194,24 @@ def test_an_agent_without_its_tool_does_not_begin(
     assert (step.status, step.error_code) == ("failed", "agent_config")
     assert why in step.error_message
     assert server.questions == []
+
+
+def test_tools_that_are_alike_to_the_model_are_refused(
+    scene: Scene, hand: DriverByHand, server: ModelServer, host: ToolHost
+) -> None:
+    host.tools = [ECHO | {"name": "a_b"}, ECHO | {"name": "a.b"}]
+    register(scene.workspace, host)
+    model(scene, "words/a_b", {"tool": "words/a.b", "needs_approval": True})
+    run = asked_to(scene)
+    hand.work()
+    step = steps_of(run)["ask"]
+    assert (step.error_code, "words_a_b" in step.error_message) == ("agent_config", True)
+
+
+@pytest.mark.parametrize("name", ["/echo", "words/", "words/a/b", "words/a b", "wörds/x"])
+def test_what_is_no_name_of_a_tool_is_refused_when_it_is_saved(name: str) -> None:
+    assert find_wrong_config("llm", {"tools": [name]}, is_whole=False)
+    assert not find_wrong_config("llm", {"tools": ["words/echo-2.x"]}, is_whole=False)
 
 
 def test_a_server_of_another_workspace_is_none(
