@@ -177,6 +177,19 @@ def test_who_waits_longest_comes_first_whoever_asks_next(scene: Scene) -> None:
     }
 
 
+def test_only_the_head_of_the_line_asks_often(scene: Scene, monkeypatch: Any) -> None:
+    """Whoever drives them: each of these asks in a turn of its own."""
+    monkeypatch.setattr(line, "_HEAD", 2)
+    scene.agent("one", definition="worker")
+    scene.agent("two", definition="other")
+    claim(claimant(scene))
+    claim(claimant(scene, wants="other"))
+    waiting = [claimant(scene, wants=name) for name in ("worker", "worker", "worker", "other")]
+    for _ in range(2):
+        soon = [claim(context)[0].seconds < NotYet().seconds for context in waiting]
+        assert soon == [True, True, False, True]
+
+
 def test_who_waits_for_one_agent_leaves_the_others_to_the_others(scene: Scene) -> None:
     scene.agent("one", definition="busy")
     scene.agent("two", definition="worker")
