@@ -1,11 +1,21 @@
 """The memory of agents: how fast it is, and that it costs the same however much there is."""
 
+import asyncio
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
-from agents.memory import NewEntry, retrieve_memory, store_memories, store_memory
+from asgiref.sync import async_to_sync
+
+from agents.memory import (
+    NewEntry,
+    aretrieve_memory,
+    astore_memory,
+    retrieve_memory,
+    store_memories,
+    store_memory,
+)
 from agents.models import AgentDefinition, AgentInstance, AgentType
 from mgx.bench.scene import Figures, Scene
 from mgx.bench.scratch import tidy
@@ -13,6 +23,7 @@ from mgx.bench.scratch import tidy
 _KIB = {"text": "a note of what was done " * 42 + "and why"}
 _LARGE = {"text": "a note of what was done " * 4_265}
 _BATCH = 100
+_AT_ONCE = 32
 _SMALL, _FULL = 10, 1_000
 
 #: An agent and its workspace.
@@ -37,6 +48,20 @@ def memory(scene: Scene, *, workers: int, size: int | None) -> Figures:
         ),
         "cold_100kib_per_second": _rate(count // 20, lambda n: retrieve_memory(*one, f"large{n}")),
     }
+    figures |= {
+        f"store_{_AT_ONCE}_at_once_per_second": _rate_at_once(
+            2 * count, lambda n: astore_memory(*one, f"k{n % _FULL}", _KIB)
+        ),
+        f"hot_{_AT_ONCE}_at_once_per_second": _rate_at_once(
+            10 * count, lambda _: aretrieve_memory(*one, "k0")
+        ),
+        f"cold_{_AT_ONCE}_at_once_per_second": _rate_at_once(
+            count, lambda n: aretrieve_memory(*many[count + n], "k0")
+        ),
+        f"store_100kib_{_AT_ONCE}_at_once_per_second": _rate_at_once(
+            count // 10, lambda n: astore_memory(*one, f"large{n}", _LARGE)
+        ),
+    }
     [small] = _agents(scene, "small", 1, max_entries=_SMALL)
     [full] = _agents(scene, "full", 1, max_entries=_FULL)
     for place, entries in ((small, _SMALL), (full, _FULL)):
@@ -57,7 +82,9 @@ def memory(scene: Scene, *, workers: int, size: int | None) -> Figures:
         **{name: round(rate, 1) for name, rate in figures.items()},
         **ratios,
         "how": (
-            f"{count} calls, one after the other, in one process; entries of 1 KiB and 100 KiB;"
+            f"{count} calls, one after the other, in one process, or {_AT_ONCE} at a time on one"
+            " event loop of it, which share looks at the database and commits; entries of 1 KiB and"
+            " 100 KiB;"
             f" store: a commit each, batched: {_BATCH} a commit; hot: from the cache, which asks"
             " the database each time whether that is still true; cold: from the database, with"
             " a commit that notes the use; ratios: the medians of a store, one that evicts in a"
@@ -101,6 +128,21 @@ def _rate(count: int, act: Callable[[int], object]) -> float:
     for number in range(max(count, 1)):
         act(number)
     return max(count, 1) / (time.perf_counter() - begun)
+
+
+def _rate_at_once(count: int, act: Callable[[int], Awaitable[object]]) -> float:
+    """Return how often a second ``act`` is done by callers who each await it again and again."""
+
+    async def call(first: int) -> None:
+        for number in range(first, count, _AT_ONCE):
+            await act(number)
+
+    async def call_all() -> None:
+        await asyncio.gather(*(call(number) for number in range(_AT_ONCE)))
+
+    begun = time.perf_counter()
+    async_to_sync(call_all)()
+    return count / (time.perf_counter() - begun)
 
 
 def _ratio(count: int, one: Callable[[int], object], other: Callable[[int], object]) -> float:
