@@ -1,5 +1,6 @@
 """Agents show that they live, and one that does not gets no step until it does again."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from agents.models import AgentInstance, AgentReservation
 from agents.services import lifecycle
 from agents.services.heartbeats import mark_silent
 from tests.db.engine.by_hand import DriverByHand
-from tests.db.engine.scenes import Scene, agent, eventually, statuses, steps_of
+from tests.db.engine.scenes import Scene, agent, ended, eventually, statuses, steps_of
 from tests.db.engine.test_progress import tell, told_of
 from workflows.clock import database_now
 from workflows.core.outcomes import Failed
@@ -222,6 +223,24 @@ def test_a_sweep_that_fails_holds_up_nothing(settings: Any, worker: AgentInstanc
     sweep()
     worker.refresh_from_db()
     assert worker.is_silent
+
+
+@pytest.mark.django_db(transaction=True)
+def test_drivers_that_write_signs_of_life_and_assign_at_once_wait_for_nobody_in_a_circle(
+    scene: Scene,
+    launch: Callable[[], Driver],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("agents.services.heartbeats._WRITTEN_EVERY", timedelta(0))
+    for number in range(6):
+        scene.agent(f"worker-{number}", definition="worker", places=3)
+    for _ in range(3):
+        launch()
+    flow = scene.workflow(*[agent(name) for name in "abcdef"])
+    runs = [scene.start(flow) for _ in range(15)]
+    assert {ended(run, 60).status for run in runs} == {"completed"}
+    assert [record.getMessage() for record in caplog.records if record.levelname != "INFO"] == []
 
 
 # --- over REST ------------------------------------------------------------------------------

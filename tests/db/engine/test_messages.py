@@ -1,6 +1,7 @@
 """What agents were told and said is written with the results of their attempts, bounded, without
 secrets."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -55,6 +56,16 @@ def test_a_conversation_is_written_with_the_result(
     assert (written.agent_instance, written.workspace) == (worker, scene.workspace)
     assert written.step_execution_id == steps_of(execution)["a"].id
     assert written.data == call
+
+
+def test_an_agent_that_keeps_no_conversation_was_told_its_inputs_and_said_its_output(
+    scene: Scene, hand: DriverByHand, worker: AgentInstance
+) -> None:
+    inputs = {"config": {"inputs": {"n": 1}}}
+    scene.run(agent("a", **inputs))
+    hand.work()
+    assert [row[2] for row in messages()] == ["user", "assistant"]
+    assert [json.loads(row[3]) for row in messages()] == [{"n": 1}, {"n": 1}]
 
 
 def test_each_attempt_has_its_own_also_where_it_failed(
