@@ -19,6 +19,8 @@ MAX_KEY: Final = 255
 _SEARCHED_CHARACTERS: Final = 200_000
 _WORD_CHARACTERS: Final = 100
 _WORD: Final = re.compile(r"[^\W_]+")
+#: What separates words in ASCII: to split at them takes a third of the time.
+_SEPARATORS: Final = {code: " " for code in range(128) if not chr(code).isalnum()}
 COLUMNS: Final = (
     "id, memory_key, memory_data, metadata, size_bytes, threaded_from, created_at, updated_at,"
     " expires_at"
@@ -140,7 +142,7 @@ def words_of(*values: Any) -> list[str]:
     found: dict[str, None] = {}
     characters = 0
     for text in _texts(values):
-        for word in dict.fromkeys(_WORD.findall(text.casefold())):
+        for word in dict.fromkeys(_split(text.casefold())):
             short = word[:_WORD_CHARACTERS]
             if short not in found:
                 found[short] = None
@@ -148,6 +150,10 @@ def words_of(*values: Any) -> list[str]:
         if characters > _SEARCHED_CHARACTERS:
             break
     return list(found)
+
+
+def _split(text: str) -> list[str]:
+    return text.translate(_SEPARATORS).split() if text.isascii() else _WORD.findall(text)
 
 
 def _texts(value: Any) -> Iterator[str]:
