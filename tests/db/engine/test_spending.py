@@ -1,19 +1,30 @@
 """What attempts of agents spend is written when they end, whatever they come to."""
 
+import random
 from datetime import UTC, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
+from django.db import transaction
+from django.db.models import Sum
 
-from agents.models import AgentLoss, AgentReservation, AgentUsage
+from agents.models import AgentInstance, AgentLoss, AgentReservation, AgentUsage
 from agents.prices import Prices, cost_of, needed_by
-from agents.work import work_of
+from agents.services.assignment import Assigned, reserve
+from agents.services.circuit import lock_for_marking
+from agents.services.spending import note_spending
+from agents.work import Work, work_of
+from tests.db.agents.contexts import context_of
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.scenes import AT_ONCE, Scene, agent
+from tests.db.engine.threads import at_once
 from workflows.clock import database_now
 from workflows.core.outcomes import Completed, Failed, Outcome
+from workflows.core.steps import AgentStep
 from workflows.engine import leases
 from workflows.engine.turn import Result
+from workflows.handlers import Ended, StepContext
 from workflows.models import EngineDriver
 from workflows.policies import MONTHLY_AGENT_TOKENS
 from workflows.services.executions import cancel_execution
@@ -179,3 +190,48 @@ def test_nothing_is_lost_where_nothing_was_reserved(scene: Scene, hand: DriverBy
     hand.turn()
     cancel_execution(execution.id, user=scene.users["operator"])
     assert lost() == []
+
+
+# --- many at once -------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_turns_that_add_to_the_same_days_lose_nothing_and_never_block_each_other(
+    scene: Scene,
+) -> None:
+    """Each turn marks some agents, notes what was spent and assigns others, as a driver's does."""
+    agents = [scene.agent(f"w{number}", places=1_000) for number in range(4)]
+
+    def drive(driver: int) -> int:
+        order, told = random.Random(driver), 0  # noqa: S311
+        running: list[UUID] = []
+        for _ in range(10):
+            ended = [_ended(step_id, order.randint(1, 1_000)) for step_id in running]
+            told += sum(each.notes.input_tokens for each in ended)
+            contexts = [_claimant(scene, order.choice(agents).slug) for _ in range(3)]
+            with transaction.atomic():
+                if order.random() < 0.3:
+                    lock_for_marking()
+                    AgentInstance.objects.filter(id=order.choice(agents).id).update(last_error="x")
+                note_spending(ended, database_now())
+                held = AgentReservation.objects.filter(step_execution_id__in=running)
+                held.update(released_at=database_now(), outcome="failed")
+                answers = reserve(contexts, database_now())
+            assert all(isinstance(answer, Assigned) for answer in answers)
+            running = [context.step_execution_id for context in contexts]
+        return told
+
+    told = sum(at_once(6, drive))
+    assert AgentUsage.objects.aggregate(n=Sum("input_tokens"))["n"] == told > 0
+    assert AgentReservation.objects.aggregate(n=Sum("input_tokens"))["n"] == told
+
+
+def _ended(step_execution_id: UUID, tokens: int) -> Ended:
+    failed = Failed("model_refused", "no", is_final=True)
+    return Ended(step_execution_id, 1, failed, Work(input_tokens=tokens))
+
+
+def _claimant(scene: Scene, wants: str) -> StepContext:
+    step = AgentStep(name="ask", step_type="agent", agent_definition_id=wants)
+    fields = {"step_execution_id": uuid4(), "workspace_id": scene.workspace.id, "step": step}
+    return context_of("python", {}, **fields)
