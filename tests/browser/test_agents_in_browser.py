@@ -19,7 +19,8 @@ from workflows.events import EventDraft, EventType, append_events
 def remembering(agents, users):
     """Two agents, one of which took a step and remembers something."""
     planner = agents["planner"]
-    store_memory(planner.pk, planner.workspace_id, "release/plan", {"first": "a canary"})
+    for first in ("all of it", "a canary"):
+        store_memory(planner.pk, planner.workspace_id, "release/plan", {"first": first})
     now = timezone.now()
     AgentReservation.objects.create(
         workspace=planner.workspace,
@@ -50,7 +51,8 @@ def test_axe_finds_nothing_and_nothing_runs_out_of_the_page(browse, remembering,
         "/agents/",
         f"/agents/?agent={remembering.pk}",
         f"{address}?entry={entry}",
-        f"{address}memory/clear/",
+        f"{address}memory/clear/?entry={entry}",
+        f"{address}memory/past/",
     ):
         page.goto(each)
         answer = Axe().run(page, options={"runOnly": RULES})
