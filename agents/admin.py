@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from agents import tool_servers_admin  # noqa: F401  (registers tool servers)
+from agents import messages_admin, tool_servers_admin  # noqa: F401  (they register what is theirs)
 from agents.backends.configs import find_wrong_config
 from agents.models import (
     AgentDefinition,

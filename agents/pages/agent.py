@@ -15,6 +15,7 @@ from agents.pages.handoffs import HandoffLine, latest_handoffs
 from agents.pages.memory_list import MemoryList
 from agents.pages.performance import PERIODS, Course, Performance, Performances, Period
 from agents.pages.spending import Days, Spent, days_of, spent_by_each
+from agents.services.heartbeats import not_heard_of_since, silence_allowed, silent_since
 from workflows.pages.documents import show_json
 
 _STEPS_SHOWN: Final = 8
@@ -45,6 +46,18 @@ class AgentPage:
     def error(self) -> str:
         """What it failed with last."""
         return text_without_secrets(self.agent.last_error)
+
+    @cached_property
+    def silence(self) -> str:
+        """Since when nothing is heard of it, where that is too long."""
+        since = silent_since(self.agent, self.now)
+        return not_heard_of_since(since) if since else ""
+
+    @property
+    def heartbeat_seconds(self) -> str:
+        """How long it may be silent, if it is at all expected to show that it lives."""
+        limit = silence_allowed(self.agent)
+        return f"{limit.total_seconds():g}" if limit else ""
 
     @property
     def config(self) -> str:

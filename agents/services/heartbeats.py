@@ -47,12 +47,22 @@ class Beat:
     heartbeat_seconds: float | None
 
 
+def silence_allowed(agent: AgentInstance) -> timedelta | None:
+    """Return how long nothing need be heard of an agent; None: for ever. Its definition is read."""
+    config: Mapping[str, Any] = {**agent.definition.config, **agent.config}
+    try:
+        seconds = HeartbeatConfig.model_validate({_KEY: config.get(_KEY)}).heartbeat_seconds
+    except ValidationError:
+        return None
+    return timedelta(seconds=seconds) if seconds else None
+
+
 def silent_since(agent: AgentInstance, now: datetime) -> datetime | None:
     """Return since when nothing was heard of an agent, if that is longer than it has.
 
     Its definition is read. One that was never heard of is silent since it was made.
     """
-    limit = _limit(agent)
+    limit = silence_allowed(agent)
     if limit is None:
         return None
     heard = agent.last_heartbeat or agent.created_at
@@ -100,7 +110,7 @@ def beat(agent_id: UUID, *, user: User) -> Beat:
         with transaction.atomic():
             append_events(note_life([agent], now), now)
         agent.refresh_from_db(fields=["status", "last_heartbeat"])
-    limit = _limit(agent)
+    limit = silence_allowed(agent)
     assert agent.last_heartbeat is not None
     seconds = limit.total_seconds() if limit else None
     return Beat(agent.status, agent.last_heartbeat, seconds)
@@ -158,18 +168,9 @@ def _is_due(agent: AgentInstance, now: datetime) -> bool:
     """Tell whether a sign of life is to be written down, and is not one of many."""
     if agent.last_heartbeat is None or agent.is_silent:
         return True
-    limit = _limit(agent)
+    limit = silence_allowed(agent)
     pause = min(_WRITTEN_EVERY, limit / _TIMES_WITHIN) if limit else _WRITTEN_EVERY
     return now - agent.last_heartbeat >= pause
-
-
-def _limit(agent: AgentInstance) -> timedelta | None:
-    config: Mapping[str, Any] = {**agent.definition.config, **agent.config}
-    try:
-        seconds = HeartbeatConfig.model_validate({_KEY: config.get(_KEY)}).heartbeat_seconds
-    except ValidationError:
-        return None
-    return timedelta(seconds=seconds) if seconds else None
 
 
 def _changed(agent: AgentInstance, before: str, message: str, **more: Any) -> EventDraft:
