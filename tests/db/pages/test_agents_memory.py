@@ -154,6 +154,7 @@ class TestPast:
         answer = client_for("viewer").get(f"{page}?entry={entry.id}")
         words = text(answer)
         assert "Trust Written by a person" in words
+        assert "Written by a person. MGX has not checked any of it." in words
         assert "Replaced by ann 14 bytes" in words.replace("\xa0", " ")
         assert "· from outside" in words
         assert "&lt;i&gt;first&lt;/i&gt;" in html(answer)
