@@ -145,7 +145,13 @@ def test_the_secret_does_not_come_back(host: ToolHost) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:9/mcp", "http://[::ffff:169.254.169.254]/", "http://10.0.0.5/mcp"]
+    "url",
+    [
+        "http://127.0.0.1:9/mcp",
+        "http://[::ffff:169.254.169.254]/",
+        "http://10.0.0.5/mcp",
+        "https://user:canary@tools.example.org/mcp",
+    ],
 )
 def test_internal_addresses_are_not_called(settings: Any, url: str) -> None:
     settings.MGX_ALLOWED_INTERNAL_HOSTS = []

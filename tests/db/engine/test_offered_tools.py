@@ -8,8 +8,10 @@ import pytest
 
 from agents.backends.configs import find_wrong_config
 from agents.models import AgentDefinition, AgentInstance, AgentType, ToolServer
+from agents.services.offered_tools import tell_tools
 from agents.services.tool_reading import kept
 from approvals.models import WorkflowStepApproval
+from tests.db.agents.contexts import context_of
 from tests.db.agents.fake_tool_server import ECHO, ToolHost, hosting
 from tests.db.agents.model_server import ModelServer, serving
 from tests.db.engine.by_hand import DriverByHand
@@ -222,6 +224,21 @@ def test_a_server_of_another_workspace_is_none(
     run = asked_to(scene)
     hand.work()
     assert steps_of(run)["ask"].error_code == "agent_config"
+
+
+def test_in_one_turn_each_workspace_has_its_own(scene: Scene, host: ToolHost) -> None:
+    other = create_workspace(name="Other", slug="other")
+    register(scene.workspace, host)
+    register(other, host, url="https://other.example/mcp")
+    contexts = [
+        context_of("llm", {"tools": ["words/echo", "transform"]}, workspace_id=each.pk)
+        for each in (other, scene.workspace)
+    ]
+    tell_tools([(context, context.prepared) for context in contexts])
+    offers = [context.prepared.offers for context in contexts]
+    assert [list(each) for each in offers] == [["words/echo"]] * 2
+    assert [each["words/echo"].url for each in offers] == ["https://other.example/mcp", host.url]
+    assert "canary" not in repr(offers[0])
 
 
 def test_a_secret_that_is_not_meant_for_the_server_is_not_sent(
