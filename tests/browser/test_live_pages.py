@@ -2,11 +2,14 @@
 
 import re
 
+from django.db import transaction
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from approvals.models import Door
 from approvals.services.decisions import Decision, decide
 from approvals.services.requests import comment
+from workflows.events import EventDraft, EventType, append_events
 from workflows.services.executions import cancel_execution
 
 
@@ -99,6 +102,28 @@ class TestRun:
         expect(page.locator("#run-head .badge-status")).to_have_text("Cancelled")
         expect(page.locator("#run-graph .is-waiting")).to_have_count(0)
         expect(page.locator("#run-graph .is-cancelled")).to_have_count(2)
+
+    def test_a_running_step_says_how_far_it_is_and_only_it_is_asked_for(
+        self, browse, start, add_step
+    ):
+        run = start()
+        step = add_step(run, "generate_plan", "running")
+        page = live(browse(f"/executions/{run.pk}/?step=generate_plan"))
+        asked = []
+        page.on("request", lambda request: asked.append(request.headers.get("x-mgx-region", "")))
+        draft = EventDraft(
+            EventType.STEP_PROGRESS,
+            run.workspace_id,
+            workflow_execution_id=run.pk,
+            workflow_step_id=step.pk,
+            data={"activity": "progress", "step": step.name, "attempt": 1},
+            message="generate_plan: 2 of 9",
+        )
+        with transaction.atomic():
+            append_events([draft], timezone.now())
+        for region in ("#run-steps", "#step"):
+            expect(page.locator(region)).to_contain_text("It says: “2 of 9”")
+        assert asked == ["steps,chosen"]
 
     def test_what_is_open_and_focused_stays_so(self, browse, block_run, users):
         page = live(browse(f"/executions/{block_run.pk}/"))

@@ -4,7 +4,8 @@
 //
 // When an event is about it, the region is fetched again and morphed in place, so that focus, caret,
 // scroll and what was typed survive. Regions of one address come in one answer. With `data-live-hold` nothing changes under pointer or focus:
-// the region waits, and says in [data-live-held] how many events it holds back.
+// the region waits, and says in [data-live-held] how many events it holds back. How far attempts are
+// is told often, and concerns only regions with `data-live-progress`.
 
 const PATIENCE = 150; // milliseconds that events are gathered
 const PAUSE = 1_000; // at least so long between two fetches of one region
@@ -21,6 +22,7 @@ const sources = new Map(); // by address: what is stale there, and when it was l
 const held = new WeakMap(); // how many events a region holds back
 
 function concerns(region, event) {
+  if (event.data?.activity === "progress" && !("liveProgress" in region.dataset)) return false;
   return (region.dataset.liveMatch || "").split("|").some((part) => {
     const [kind, id] = part.split(":");
     return kinds[kind]?.(event, id) ?? false;
