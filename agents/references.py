@@ -23,8 +23,12 @@ def check_agents(names: Collection[str], *, workspace: Workspace) -> set[str]:
 def named(names: Collection[str], prefix: str = "") -> Q:
     """Return the condition on an agent, or on what ``prefix`` leads to, that one of ``names`` is
     its slug or its id."""
-    ids = [UUID(name) for name in names if _is_uuid(name)]
-    return Q(**{f"{prefix}slug__in": names}) | Q(**{f"{prefix}id__in": ids})
+    return Q(**{f"{prefix}slug__in": names}) | Q(**{f"{prefix}id__in": ids_in(names)})
+
+
+def ids_in(names: Collection[str]) -> list[UUID]:
+    """Return those of ``names`` that are ids."""
+    return [UUID(name) for name in names if _is_uuid(name)]
 
 
 def _is_uuid(name: str) -> bool:

@@ -294,7 +294,7 @@ def _assignment(column: Column, new: str, table: str) -> str:
 @cache
 def _in_sqlite(sql: str) -> str:
     """Return a query as SQLite takes it. It has one writer, so there are no rows to lock."""
-    for clause in (" FOR UPDATE SKIP LOCKED", " FOR UPDATE", " FOR SHARE"):
+    for clause in (" FOR UPDATE SKIP LOCKED", " FOR UPDATE", " FOR NO KEY UPDATE", " FOR SHARE"):
         sql = sql.replace(clause, "")
     return sql.replace("= ANY(%s)", "IN (SELECT value FROM json_each(%s))").replace("%s", "?")
 

@@ -5,22 +5,28 @@ the candidates are locked first, in the order of their ids, so two drivers never
 free place twice; load is counted from live reservations.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import groupby, islice, takewhile
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from agents.models import AgentDefinition, AgentInstance, AgentReservation, AgentWait
+from agents.models import AgentReservation, AgentWait
 from agents.offers import NoOffer, Offer
 from agents.prices import NOTHING, Amount, needed_by, spending_of
-from agents.references import named
+from agents.services.applicants import (
+    Applicant,
+    Skill,
+    last_assigned,
+    lock_applicants,
+    write_order,
+)
 from agents.services.budget_requests import Budgets, Wait, hear
 from agents.services.circuit import is_doubtful, is_open, lock_for_assigning, places
-from agents.services.heartbeats import not_heard_of_since, silent_since
+from agents.services.heartbeats import not_heard_of_since
 from agents.services.line import Line, Quotas, lock_limits
 from workflows.bulk import insert_objects
 from workflows.core.outcomes import Asks, Failed
@@ -77,29 +83,16 @@ class Candidates:
 
     def __init__(self, contexts: Sequence[StepContext], now: datetime) -> None:
         self._now = now
-        self._assigned: dict[UUID, AgentInstance] = {}
-        self._promised: Counter[UUID] = Counter()
+        self._assigned: dict[str, datetime] = {}
         lock_for_assigning()
-        settings = lock_limits({context.workspace_id for context in contexts})
+        workspace_ids = {context.workspace_id for context in contexts}
+        settings = lock_limits(workspace_ids)
         self._quotas = Quotas(settings, now)
         self._budgets = Budgets(settings, now)
         names = {name for context in contexts if (name := _wanted(context))}
-        usable = (
-            AgentInstance.objects.usable()
-            .filter(workspace_id__in={context.workspace_id for context in contexts})
-            .filter(named(names) | named(names, "definition__"))
-        )
-        self._agents = list(
-            usable.select_related("definition")
-            .order_by("id")
-            .select_for_update(of=("self",), no_key=True)
-        )
-        live = AgentReservation.objects.filter(
-            agent_instance__in=self._agents, released_at__isnull=True, expires_at__gt=now
-        )
-        self._load = Counter(live.values_list("agent_instance_id", flat=True))
-        self._latest = max((a.last_assigned_at or _NEVER for a in self._agents), default=_NEVER)
-        self._eligible: dict[tuple[Any, ...], tuple[list[AgentInstance], dict[str, str]]] = {}
+        self._agents = lock_applicants(workspace_ids, names, now)
+        self._latest = last_assigned(self._agents) or _NEVER
+        self._eligible: dict[tuple[Any, ...], tuple[list[Applicant], dict[str, str]]] = {}
 
     def choose(
         self, context: StepContext, tried: Sequence[AgentReservation]
@@ -126,8 +119,8 @@ class Candidates:
         free = [a for a in eligible if self._has_room(a)]
         if not free or not self._quotas.has_room(context.workspace_id):
             return Busy([agent.id for agent in eligible])
-        chosen = min(free, key=lambda agent: self._rank(agent, step))
-        config = {**chosen.definition.config, **chosen.config}
+        chosen = min(free, key=self._ranking(step))
+        config = chosen.config
         need = self._need(chosen, config)
         if refusal := self._budgets.ask(context, need, chosen.name):
             return refusal
@@ -140,13 +133,13 @@ class Candidates:
                 **step.config.handoff.model_dump(mode="json"),
                 "step": context.name,
             }
-        self._load[chosen.id] += 1
+        chosen.load += 1
         self._quotas.take(context.workspace_id)
         # Each assignment is later than all before it: their order is kept, whoever makes them.
         self._latest = max(self._now, self._latest + timedelta(microseconds=1))
-        chosen.last_assigned_at = self._latest
-        self._assigned[chosen.id] = chosen
-        assigned = Assigned(chosen.id, chosen.name, chosen.definition.agent_type, config)
+        chosen.assigned_text = self._latest.isoformat(" ")
+        self._assigned[chosen.key] = self._latest
+        assigned = Assigned(chosen.id, chosen.name, chosen.skill.agent_type, config)
         assigned.max_tokens = need.tokens or spending_of(config).max_tokens
         if tried:
             assigned.takes_over_from = tried[0].agent_instance.name
@@ -158,16 +151,16 @@ class Candidates:
         could = set(wait.agents)
         free = (a for a in self._agents if str(a.id) in could and self._has_room(a))
         if self._quotas.has_room(wait.workspace_id) and (agent := next(free, None)):
-            self._promised[agent.id] += 1
+            agent.promised += 1
             self._quotas.take(wait.workspace_id)
 
     def keep_order(self) -> None:
         """Write down whose turn it was last, for ``round_robin``."""
-        AgentInstance.objects.bulk_update(self._assigned.values(), ["last_assigned_at"])
+        write_order(self._assigned)
 
     def _who_can(
         self, step: AgentStep, context: StepContext
-    ) -> tuple[list[AgentInstance], dict[str, str]]:
+    ) -> tuple[list[Applicant], dict[str, str]]:
         """Return the agents that can take a step, and why the others cannot."""
         key = (
             context.workspace_id, context.project_id, step.agent_instance_id,
@@ -176,48 +169,51 @@ class Candidates:
         if key not in self._eligible:
             # A turn holds steps of several workspaces, none of which learns of the others' agents.
             own = [agent for agent in self._agents if agent.workspace_id == context.workspace_id]
-            refused = {a.id: why for a in own if (why := _refusal(a, step, context, self._now))}
+            refusal = _refusals(step, context)
+            whys = [(agent, refusal(agent)) for agent in own]
             self._eligible[key] = (
-                [agent for agent in own if agent.id not in refused],
-                {agent.slug: refused[agent.id] for agent in own if agent.id in refused},
+                [agent for agent, why in whys if not why],
+                {agent.slug: why for agent, why in whys if why},
             )
         return self._eligible[key]
 
-    def _need(self, agent: AgentInstance, config: Mapping[str, Any]) -> Amount:
+    def _need(self, agent: Applicant, config: Mapping[str, Any]) -> Amount:
         """Return what to reserve for a step of an agent: nothing where nothing is limited."""
         if not self._budgets.limits(agent.workspace_id):
             return NOTHING
-        return needed_by(agent.definition.agent_type, config)
+        return needed_by(agent.skill.agent_type, config)
 
-    def _has_room(self, agent: AgentInstance) -> bool:
-        taken = self._load[agent.id] + self._promised[agent.id]
+    def _has_room(self, agent: Applicant) -> bool:
+        taken = agent.load + agent.promised
         return taken < places(agent) and not is_open(agent, self._now)
 
-    def _rank(self, agent: AgentInstance, step: AgentStep) -> tuple[Any, ...]:
-        """Return what the best of the free agents has least of."""
-        load = self._load[agent.id] / agent.max_concurrency
-        doubtful = is_doubtful(agent, self._now)
+    def _ranking(self, step: AgentStep) -> Callable[[Applicant], tuple[Any, ...]]:
+        """Return what tells what the best of the free agents has least of."""
+        now = self._now
         match step.config.assignment_strategy:
             case "least_loaded":
-                return (doubtful, load, agent.id)
+                return lambda a: (is_doubtful(a, now), a.load / a.max_concurrency, a.key)
             case "round_robin":
-                return (doubtful, agent.last_assigned_at or _NEVER, agent.id)
+                return lambda a: (is_doubtful(a, now), a.assigned_text, a.key)
             case _:
-                return (doubtful, -_score(agent, step), load, agent.id)
+                score = cache(lambda skill: -_score(skill, step))
+                return lambda a: (
+                    is_doubtful(a, now), score(a.skill), a.load / a.max_concurrency, a.key,
+                )  # fmt: skip
 
     def _reason(
         self,
         step: AgentStep,
-        eligible: list[AgentInstance],
+        eligible: list[Applicant],
         refusals: dict[str, str],
-        chosen: AgentInstance,
+        chosen: Applicant,
     ) -> dict[str, Any]:
         told = [chosen, *(a for a in eligible[:_TOLD_AT_MOST] if a is not chosen)]
         reason: dict[str, Any] = {
             "strategy": step.config.assignment_strategy,
             "candidates": {
-                agent.slug: {"load": self._load[agent.id], "score": _score(agent, step)}
-                for agent in sorted(told, key=lambda agent: agent.id)
+                agent.slug: {"load": agent.load, "score": _score(agent.skill, step)}
+                for agent in sorted(told, key=attrgetter("key"))
             },
             "refused": dict(islice(refusals.items(), _TOLD_AT_MOST)),
         }
@@ -296,18 +292,30 @@ def _tried(contexts: Sequence[StepContext]) -> dict[UUID, list[AgentReservation]
     return found
 
 
-def _refusal(agent: AgentInstance, step: AgentStep, context: StepContext, now: datetime) -> str:
-    """Return why the agent cannot take the step at all; "" if it can."""
-    definition = agent.definition
-    names = {str(agent.id), agent.slug} if step.agent_instance_id else _names(definition)
-    if _wanted(context) not in names:
-        return "another agent is named"
-    if agent.project_id and agent.project_id != context.project_id:
-        return "it belongs to another project"
-    if missing := set(step.config.required_capabilities) - set(definition.capabilities):
-        return f"it lacks {', '.join(sorted(missing))}"
-    since = silent_since(agent, now)
-    return not_heard_of_since(since) if since else ""
+def _refusals(step: AgentStep, context: StepContext) -> Callable[[Applicant], str]:
+    """Return what tells why an agent cannot take the step at all; it says "" of one that can."""
+    wanted = _wanted(context)
+    required = set(step.config.required_capabilities)
+
+    @cache
+    def of_skill(skill: Skill) -> tuple[bool, str]:
+        missing = required.difference(skill.capabilities)
+        lacks = f"it lacks {', '.join(sorted(missing))}" if missing else ""
+        return wanted in (skill.slug, str(skill.id)), lacks
+
+    def of_agent(agent: Applicant) -> str:
+        is_named, lacks = of_skill(agent.skill)
+        if step.agent_instance_id:
+            is_named = wanted in (agent.slug, str(agent.id))
+        if not is_named:
+            return "another agent is named"
+        if agent.project_id and agent.project_id != context.project_id:
+            return "it belongs to another project"
+        if lacks or not agent.silent_since:
+            return lacks
+        return not_heard_of_since(agent.silent_since)
+
+    return of_agent
 
 
 def _wanted(context: StepContext) -> str | None:
@@ -316,11 +324,6 @@ def _wanted(context: StepContext) -> str | None:
     return context.step.agent_instance_id or context.step.agent_definition_id
 
 
-def _names(definition: AgentDefinition) -> set[str]:
-    return {str(definition.id), definition.slug}
-
-
-def _score(agent: AgentInstance, step: AgentStep) -> float:
+def _score(skill: Skill, step: AgentStep) -> float:
     """Return how well the capabilities match: the share of them that is asked for."""
-    capabilities = agent.definition.capabilities
-    return round(len(step.config.required_capabilities) / max(len(capabilities), 1), 3)
+    return round(len(step.config.required_capabilities) / max(len(skill.capabilities), 1), 3)

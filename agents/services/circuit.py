@@ -8,6 +8,7 @@ trial before ``probe_at``.
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Protocol
 from uuid import UUID
 
 from django.conf import settings
@@ -43,17 +44,25 @@ def _lock(function: str) -> None:
             cursor.execute(f"SELECT {function}(%s)", [_MARKS])
 
 
-def places(agent: AgentInstance) -> int:
+class Faulty(Protocol):
+    """An agent, as far as its faults are told."""
+
+    faults: int
+    probe_at: datetime | None
+    max_concurrency: int
+
+
+def places(agent: Faulty) -> int:
     """Return how many steps an agent may have at once."""
     return 1 if agent.faults else agent.max_concurrency
 
 
-def is_open(agent: AgentInstance, now: datetime) -> bool:
+def is_open(agent: Faulty, now: datetime) -> bool:
     """Tell whether an agent gets no step at all."""
-    return agent.faults >= settings.MGX_AGENT_FAULTS_UNTIL_OPEN and is_doubtful(agent, now)
+    return is_doubtful(agent, now) and agent.faults >= settings.MGX_AGENT_FAULTS_UNTIL_OPEN
 
 
-def is_doubtful(agent: AgentInstance, now: datetime) -> bool:
+def is_doubtful(agent: Faulty, now: datetime) -> bool:
     """Tell whether an agent failed so lately that any other one comes first."""
     return agent.probe_at is not None and agent.probe_at > now
 
