@@ -27,6 +27,9 @@ class ModelServer(ThreadingHTTPServer):
         #: How it answers who wants a stream: ``full``, ``uncounted`` (no usage), ``whole``,
         #: ``refused`` or ``options_refused`` (by status 400), ``cut`` (in the middle), ``error``.
         self.streaming = "full"
+        #: A stream stops in the middle until this is set.
+        self.goes_on = threading.Event()
+        self.goes_on.set()
         self.questions: list[dict[str, Any]] = []
         self.keys: list[str] = []
 
@@ -83,7 +86,9 @@ class _Handler(BaseHTTPRequestHandler):
             events = events[:2]
         elif self.server.streaming == "error":
             events[2:] = [{"error": {"message": "Overloaded", "code": 529}}]
-        for event in events:
+        for number, event in enumerate(events):
+            if number == len(events) // 2:
+                self.server.goes_on.wait(20)
             self.wfile.write(f"data: {json.dumps(event)}\r\n\r\n".encode())
             self.wfile.flush()
         if self.server.streaming in ("full", "uncounted"):

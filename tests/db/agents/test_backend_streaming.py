@@ -9,9 +9,19 @@ import pytest
 from agents.backends import chat
 from agents.backends.streaming import ChatStream
 from agents.faults import AgentFault, InputFault
+from agents.models import AgentDefinition, AgentMessage
 from tests.db.agents.contexts import ask
 from tests.db.agents.model_server import ModelServer, chunks, completion, serving
-from tests.db.engine.scenes import temporary
+from tests.db.engine.scenes import (
+    Scene,
+    agent,
+    ended,
+    events_of,
+    eventually,
+    temporary,
+)
+from workflows.engine.driver import Driver
+from workflows.models import Event
 
 KEY = "canary-of-the-stream"
 
@@ -178,6 +188,38 @@ def test_no_secret_is_told_nor_a_part_of_one(
     for part in ("canary", "-of-the-", "abcdefgh", "stream"):
         assert part not in messages
     assert max(len(message) for message, _ in told) < 250
+
+
+@pytest.mark.django_db(transaction=True)
+def test_people_see_an_answer_while_it_comes_and_read_all_of_it_later(
+    server: ModelServer, workspace: Any, users: dict[str, Any], settings: Any
+) -> None:
+    settings.MGX_DRAIN_SECONDS = 0.5
+    scene = Scene(workspace, users)
+    scene.agent("model", config={"task": "transform"})
+    AgentDefinition.objects.update(agent_type="llm", config={})
+    server.goes_on.clear()
+    driver = Driver()
+    driver.launch()
+    try:
+        execution = scene.run(agent("a", "model", config={"inputs": say(TEXT)}))
+
+        def told() -> list[Event]:
+            events = events_of(execution.id, "agent_activity")
+            return [event for event in events if "… The plan has" in event.message]
+
+        event = eventually(told, "what has come so far")[0]
+        assert event.message.startswith("a: ")
+        assert 0 < event.data["characters"] < len(TEXT)
+        server.goes_on.set()
+        assert ended(execution).status == "completed"
+    finally:
+        server.goes_on.set()
+        driver.stop()
+        assert driver.join(20)
+    last = AgentMessage.objects.order_by("position").last()
+    assert last is not None
+    assert (last.role, last.content) == ("assistant", TEXT)
 
 
 # --- reading --------------------------------------------------------------------------------
