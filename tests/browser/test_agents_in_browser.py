@@ -1,6 +1,6 @@
 """The pages of agents in a browser: beside the list, live, without a script, for everybody."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -9,7 +9,7 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from agents.memory import store_memory
-from agents.models import AgentInstance, AgentReservation
+from agents.models import AgentInstance, AgentReservation, AgentUsage
 from tests.browser.test_everybody import DESK, PHONE, RULES
 from workflows.core.ids import uuid7
 from workflows.events import EventDraft, EventType, append_events
@@ -17,7 +17,7 @@ from workflows.events import EventDraft, EventType, append_events
 
 @pytest.fixture
 def remembering(agents, users):
-    """Two agents, one of which took a step and remembers something."""
+    """Two agents, one of which took a step, used up the budget, and remembers something."""
     planner = agents["planner"]
     for first in ("all of it", "a canary"):
         store_memory(planner.pk, planner.workspace_id, "release/plan", {"first": first})
@@ -36,7 +36,22 @@ def remembering(agents, users):
         released_at=now + timedelta(seconds=3),
         expires_at=now + timedelta(hours=1),
         outcome="completed",
+        input_tokens=1_200,
+        output_tokens=300,
+        cost_micros=4_500,
     )
+    AgentUsage.objects.create(
+        workspace=planner.workspace,
+        agent_instance=planner,
+        day=now.astimezone(UTC).date(),
+        steps=3,
+        failures=1,
+        input_tokens=1_200,
+        output_tokens=300,
+        cost_micros=4_500,
+    )
+    planner.workspace.settings = {"monthly_agent_tokens": 1_000, "monthly_agent_cost": 2.5}
+    planner.workspace.save()
     return planner
 
 
@@ -55,6 +70,7 @@ def test_axe_finds_nothing_and_nothing_runs_out_of_the_page(browse, remembering,
         f"{address}memory/past/",
     ):
         page.goto(each)
+        page.evaluate("document.querySelectorAll('#days details').forEach(d => { d.open = true })")
         answer = Axe().run(page, options={"runOnly": RULES})
         found += [(each, violation["id"]) for violation in answer.response["violations"]]
         width = page.evaluate("document.documentElement.scrollWidth")
