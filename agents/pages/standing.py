@@ -12,7 +12,7 @@ from agents.standing import with_standing
 from workflows.pages import Reader
 
 #: What an agent can be doing, in the order of the filter.
-STANDINGS: Final = ("busy", "idle", "active", "initializing", "error", "offline", "disabled")
+STANDINGS: Final = ("busy", "active", "idle", "initializing", "error", "offline", "disabled")
 #: Of these somebody should know.
 NEED_ATTENTION: Final = ("error", "offline")
 

@@ -132,7 +132,8 @@ class Ended:
 class ReservingHandler(WorkHandler, Protocol):
     """A work handler that takes something for each attempt and gives it back.
 
-    But for ``run``, all are called inside the engine's transaction, with everything of the batch at once.
+    But for ``run``, all are called inside the engine's transaction, with everything of the batch at
+    once.
     """
 
     def prepare(self, contexts: Sequence[StepContext], now: datetime) -> list[Answer]:
