@@ -30,8 +30,6 @@ def budgets_are_kept(query: Query) -> Iterator[str]:
         began = as_moment(last)
         assert began is not None
         budget = budget_of(as_json(settings), month_of(began.astimezone(UTC)))
-        if budget is None:
-            continue
         for name, most, reserved in (
             ("tokens", budget.tokens, int(tokens)),
             ("cost_micros", budget.cost_micros, int(cost)),

@@ -16,6 +16,7 @@ from agents import controller_api as controller
 from agents import heartbeat_api as heartbeats
 from agents import memory_api as memory
 from agents import messages_api as messages
+from agents import spending_api as spending
 from agents import tool_servers_api as tools
 from approvals.api import decisions, files, notifications, questions, standing
 from approvals.api import views as approvals
@@ -133,6 +134,7 @@ urlpatterns: list[URLPattern] = [
     path("agent-definitions/", agents.AgentDefinitions.as_view()),
     path("agent-definitions/<uuid:id>/", agents.OneAgentDefinition.as_view()),
     path("agents/", agents.Agents.as_view()),
+    path("agents/budget/", spending.AgentBudget.as_view()),
     path("agents/<uuid:id>/", agents.OneAgent.as_view()),
     path("agents/<uuid:id>/activate/", controller.Activation.as_view()),
     path("agents/<uuid:id>/deactivate/", controller.Deactivation.as_view()),

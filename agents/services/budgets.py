@@ -52,6 +52,11 @@ class Budget:
     reserved: Amount = NOTHING
 
     @property
+    def is_limited(self) -> bool:
+        """Whether the policy says anything."""
+        return self.tokens is not None or self.cost_micros is not None
+
+    @property
     def used(self) -> Amount:
         """What can be spent on nothing else."""
         return self.spent + self.reserved
@@ -71,13 +76,12 @@ class Budget:
         return _is_raised(self.tokens, tokens) or _is_raised(self.cost_micros, cost_micros)
 
 
-def budget_of(settings: Mapping[str, Any], month: date) -> Budget | None:
-    """Return what the settings of a workspace say of a month; None where that is nothing."""
+def budget_of(settings: Mapping[str, Any], month: date) -> Budget:
+    """Return what the settings of a workspace say of a month, with nothing spent yet."""
     cost = settings.get(MONTHLY_AGENT_COST)
-    budget = Budget(
+    return Budget(
         month, settings.get(MONTHLY_AGENT_TOKENS), None if cost is None else micros_of(cost)
     )
-    return budget if budget.tokens is not None or budget.cost_micros is not None else None
 
 
 def read_budgets(settings: Mapping[UUID, Mapping[str, Any]], now: datetime) -> dict[UUID, Budget]:
@@ -86,10 +90,16 @@ def read_budgets(settings: Mapping[UUID, Mapping[str, Any]], now: datetime) -> d
     budgets = {
         workspace_id: budget
         for workspace_id, said in settings.items()
-        if (budget := budget_of(said, month))
+        if (budget := budget_of(said, month)).is_limited
     }
-    if not budgets:
-        return {}
+    if budgets:
+        fill_in(budgets, now)
+    return budgets
+
+
+def fill_in(budgets: Mapping[UUID, Budget], now: datetime) -> None:
+    """Write into the budgets of workspaces what has become of them in this instant."""
+    month = month_of(now)
     ids, first = list(budgets), datetime(month.year, month.month, 1, tzinfo=UTC)
     # In one statement, so that what moves from reserved to spent meanwhile is counted once.
     for key, kind, tokens, cost in select(
@@ -99,7 +109,6 @@ def read_budgets(settings: Mapping[UUID, Mapping[str, Any]], now: datetime) -> d
         setattr(budget, kind, Amount(int(tokens), int(cost)))
     for budget in budgets.values():
         budget.spent += budget.lost
-    return budgets
 
 
 def month_of(moment: datetime) -> date:

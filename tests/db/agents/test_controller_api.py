@@ -7,7 +7,15 @@ from uuid import uuid4
 import pytest
 
 from agents.memory import store_memory
-from agents.models import AgentDefinition, AgentInstance, AgentReservation, AgentStatus, AgentUsage
+from agents.models import (
+    AgentBudgetAnswer,
+    AgentDefinition,
+    AgentInstance,
+    AgentLoss,
+    AgentReservation,
+    AgentStatus,
+    AgentUsage,
+)
 from agents.services.statuses import STATUS_MOVES
 from workflows.clock import database_now
 from workflows.models import Event, Project
@@ -279,3 +287,52 @@ def test_only_superusers_change_what_all_workspaces_share(api: Any, users: Any) 
     wrong = {**body, "slug": "x", "config_schema": {"type": "nonsense"}}
     assert api("admin").post(DEFINITIONS, wrong, format="json").status_code == 400
     assert api("editor").patch(made["Location"], {"name": "X"}, format="json").status_code == 403
+
+
+# --- what they may spend ------------------------------------------------------------------
+
+
+def test_the_budget_of_a_workspace_is_told(api: Any, planner: AgentInstance) -> None:
+    path, now = "/api/v1/agents/budget/", database_now()
+    nothing = api("viewer").get(path).json()
+    assert nothing["tokens"] == {
+        "budget": None, "granted": 0, "spent": 0, "lost": 0, "reserved": 0,
+    }  # fmt: skip
+    assert (nothing["cost"]["budget"], nothing["asked_by_step_id"]) == (None, None)
+    workspace = planner.workspace
+    workspace.settings = {"monthly_agent_tokens": 1_000, "monthly_agent_cost": 2.5}
+    workspace.save()
+    common = {"workspace": workspace, "agent_instance": planner}
+    AgentUsage.objects.create(
+        **common, day=now.astimezone(UTC).date(), input_tokens=30, cost_micros=500_000
+    )
+    AgentReservation.objects.create(
+        **common,
+        step_execution_id=uuid4(),
+        attempt=1,
+        reserved_at=now,
+        expires_at=now + timedelta(hours=1),
+        tokens_reserved=900,
+        cost_reserved_micros=1_000_000,
+    )
+    AgentLoss.objects.create(workspace=workspace, lost_at=now, tokens=5, cost_micros=0)
+    step = uuid4()
+    AgentBudgetAnswer.objects.create(
+        workspace=workspace,
+        month=now.astimezone(UTC).date().replace(day=1),
+        step_execution_id=step,
+        asked_at=now,
+    )
+    answer = api("viewer").get(path, {"workspace": workspace.slug}).json()
+    assert answer == {
+        "workspace_id": str(workspace.pk),
+        "month": f"{now.astimezone(UTC):%Y-%m}",
+        "tokens": {"budget": 1_000, "granted": 0, "spent": 35, "lost": 5, "reserved": 900},
+        "cost": {"budget": 2.5, "granted": 0, "spent": 0.5, "lost": 0, "reserved": 1},
+        "asked_by_step_id": str(step),
+    }
+
+
+def test_the_budget_of_another_workspace_is_not_told(api: Any, other_workspace: Any) -> None:
+    answer = api("viewer").get("/api/v1/agents/budget/", {"workspace": other_workspace.slug})
+    assert answer.status_code == 404
