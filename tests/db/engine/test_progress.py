@@ -28,8 +28,9 @@ from workflows.engine.driver import Driver
 from workflows.engine.holdings import Holdings
 from workflows.engine.progress import MAX_MESSAGE, Progress, Told
 from workflows.handlers import StepContext
-from workflows.models import Event, WorkflowExecution
+from workflows.models import Event, WebhookEndpoint, WorkflowExecution
 from workflows.services.executions import cancel_execution
+from workflows.webhooks.reading import EndpointReader
 
 pytestmark = pytest.mark.django_db
 
@@ -246,6 +247,34 @@ def test_of_a_run_that_is_not_here_nothing_is_told(scene: Scene, hand: DriverByH
         is_draining=False,
     )
     assert written(execution) == []
+
+
+@pytest.mark.parametrize(
+    ("event_types", "heard"),
+    [
+        ([], ["step_started"]),
+        (["step_progress"], ["step_progress"]),
+        (["step_started", "agent_activity"], ["step_started"]),
+    ],
+)
+def test_webhooks_hear_of_it_only_where_they_name_it(
+    scene: Scene, hand: DriverByHand, event_types: list[str], heard: list[str]
+) -> None:
+    WebhookEndpoint.objects.create(
+        workspace=scene.workspace,
+        url="https://hooks.example/",
+        event_types=event_types,
+        created_by=scene.users["admin"],
+        created_at=database_now(),
+    )
+    execution = scene.run(task("a"))
+    hand.turn()
+    tell(hand, told_of(hand.begun["a"]))
+    reader = EndpointReader()
+    wanted = reader.wanted(scene.workspace.id)
+    events = [e for e in events_of(execution.id) if e.event_type in wanted]
+    rows = reader.rows(scene.workspace.id, events, database_now())
+    assert [row.event_type for row in rows if row.event_type.startswith("step_")] == heard
 
 
 @pytest.mark.django_db(transaction=True)
