@@ -17,6 +17,7 @@ const kinds = {
   workflow: (event, id) => (id ? event.workflow_id === id : Boolean(event.workflow_id)),
   run: (event) => event.event_type.startsWith("workflow_") || isApproval(event),
   agent: (event, id) => (id ? event.agent_id === id : Boolean(event.agent_id)),
+  tools: (event) => Boolean(event.data?.tool_server),
 };
 const sources = new Map(); // by address: what is stale there, and when it was last asked
 const held = new WeakMap(); // how many events a region holds back
