@@ -1,6 +1,7 @@
 """Random workflows, and how a run of each must end, worked out without the engine.
 
-A step's name says what it comes to: ``flaky2`` is the step number 2, whose first calls fail.
+A step's name says what it comes to: ``flaky2`` is the step number 2, whose first calls fail. The
+agent of ``moving3`` fails it, and another one takes over; that of ``asking4`` asks people first.
 Only trigger rules are used whose answer does not depend on the order in which steps end.
 """
 
@@ -19,6 +20,9 @@ COMES_TO = {
     "tolerated": "failed",
     "slow": "timeout",
     "agent": "completed",
+    "moving": "completed",
+    "asking": "completed",
+    "denied": "failed",
     "asked": "completed",
     "refused": "failed",
     "revised": "completed",
@@ -85,8 +89,10 @@ def _step(name: str, before: list[str], draw: random.Random) -> dict[str, Any]:
         case "broken" | "tolerated" as kind:
             config = retry | {"continue_on_error": kind == "tolerated"}
             return task(name, after=before, config=config, max_retries=draw.choice([0, 1]))
-        case "agent":
+        case "agent" | "moving" | "asking":
             return agent(name, after=before, config=retry)
+        case "denied":
+            return agent(name, after=before, max_retries=0)
         case "asked" | "refused":
             return gate(name, after=before)
         case "revised":

@@ -15,6 +15,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import OperationalError, transaction
 
+from agents.models import AgentReservation
 from approvals.models import Door, WorkflowStepApproval
 from approvals.services.decisions import Decision, decide
 from tests.db.engine.by_hand import DriverByHand, result_of
@@ -23,7 +24,8 @@ from tests.db.simulation.checks import check
 from tests.db.simulation.clock import Clock
 from tests.db.simulation.model import SENT_BACK, Model, draw_model, kind_of
 from workflows.bulk import select
-from workflows.core.outcomes import Completed, Failed, Outcome
+from workflows.core.approval import Approval
+from workflows.core.outcomes import Asks, Completed, Failed, Outcome
 from workflows.engine import leases, timers
 from workflows.engine.holdings import AfterCommit
 from workflows.engine.inputs import dump_json
@@ -32,6 +34,7 @@ from workflows.errors import Conflict
 from workflows.events import append_events
 from workflows.handlers import StepContext
 from workflows.models import EngineDriver, WorkflowExecution, WorkflowStepExecution
+from workflows.policies import MAX_AGENT_STEPS
 from workflows.services.executions import cancel_execution
 from workflows.services.verbs import pause_execution, resume_execution
 
@@ -72,6 +75,7 @@ class Simulation:
         self.scene = scene
         self.draw = random.Random(seed)  # noqa: S311  (a test's own)
         self.clock = Clock()
+        self.quota = self.draw.randint(1, 3)
         self.models: dict[UUID, Model] = {}
         self.drivers: list[Driver] = []
         self.cancelled: set[UUID] = set()
@@ -86,7 +90,10 @@ class Simulation:
 
     def live(self) -> None:
         with self.clock.rules(self.draw):
-            self.scene.agent(places=self.draw.randint(1, 2))
+            for slug in ("worker", "other"):
+                self.scene.agent(slug, definition="worker", places=self.draw.randint(1, 2))
+            self.scene.workspace.settings = {MAX_AGENT_STEPS: self.quota}
+            self.scene.workspace.save()
             for _ in range(RUNS):
                 model = draw_model(self.draw)
                 self.models[self.scene.run(*model.steps).id] = model
@@ -228,6 +235,8 @@ class Simulation:
             may_begin_again = context.step_execution_id in self.handed_back
             assert attempt not in self.begun or may_begin_again, f"{attempt} began twice"
             self.begun.add(attempt)
+        held = AgentReservation.objects.filter(released_at=None).count()
+        assert held <= self.quota, f"agents have {held} steps at once"
 
     def _outcome(self, context: StepContext) -> Outcome:
         calls = self.calls.setdefault((context.execution_id, context.name), [])
@@ -239,6 +248,15 @@ class Simulation:
                 return Failed("timeout", "too slow", is_timeout=True)
             case "flaky" if len(calls) <= 2:
                 return Failed("error", "not yet")
+            case "moving" if len(calls) == 1:
+                return Failed("error", "gone", elsewhere=True)
+            case "asking" | "denied" if context.answer is None:
+                return Asks(Approval(title="May I?"), {"call": len(calls)})
+            case "denied":
+                assert not context.answer["approved"]
+                return Failed("error", "not allowed")
+            case "asking":
+                assert context.answer["approved"]
         token = f"call {len(self.tokens)}"
         self.tokens[token] = (context.step_execution_id, context.attempt)
         return Completed({"token": token}, dump_json({"token": token}))
@@ -252,7 +270,7 @@ class Simulation:
         requests = [
             (request_id, status, _answer(kind_of(step), count, rules))
             for request_id, status, step, count, rules in gates.values_list(*columns)
-            if kind_of(step) in ("asked", "refused", "revised")
+            if kind_of(step) in ("asked", "refused", "revised", "asking", "denied")
         ]
         if not requests:
             return
@@ -319,7 +337,7 @@ def _answer(kind: str, revision_count: int, rules: dict[str, Any]) -> tuple[str,
     """Return what the approver says to a request: always the same to the same."""
     if kind == "revised" and revision_count < SENT_BACK and "revise" in rules:
         return "request_changes", f"Not like {revision_count}"
-    return ("rejected", "No") if kind == "refused" else ("approved", "")
+    return ("rejected", "No") if kind in ("refused", "denied") else ("approved", "")
 
 
 def _rows(ids: list[UUID]) -> dict[UUID, WorkflowStepExecution]:
