@@ -1,6 +1,7 @@
 """What is asked at the same time on one event loop is done together, and as if it were alone."""
 
 import asyncio
+import threading
 
 import pytest
 from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
@@ -107,7 +108,8 @@ class TestStores:
         assert values(place) == [1, 1]
         assert values(other) == [2]
 
-    def test_the_last_of_a_key_counts_and_the_others_are_past(self, place):
+    def test_the_last_of_a_key_counts_and_the_others_are_past(self, place, monkeypatch):
+        monkeypatch.setattr(writing, "_store_alone", None)
         calls = [lambda n=n: astore_memory(*place, "k", n, actor=f"user:{n % 2}") for n in range(6)]
         at_the_same_time(*calls)
         assert values(place, "k") == [5]
@@ -135,6 +137,29 @@ class TestStores:
             assert values(place) == [1]
             transaction.set_rollback(True)
         assert values(place) == []
+
+    @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer")
+    def test_those_of_other_transactions_do_not_go_together(self, place, other):
+        barrier = threading.Barrier(2)
+
+        def act(here, is_kept):
+            with transaction.atomic():
+                connection.ensure_connection()
+                barrier.wait(10)
+                async_to_sync(astore_memory)(*here, "k", 1)
+                barrier.wait(10)
+                transaction.set_rollback(not is_kept)
+            connection.close()
+
+        async def both():
+            begin = sync_to_async(act, thread_sensitive=False)
+            await asyncio.gather(begin(place, True), begin(other, False))
+
+        for here in (place, other):
+            store_memory(*here, "first", 0)
+        asyncio.run(both())
+        assert values(place) == [0, 1]
+        assert values(other) == [0]
 
     def test_who_waits_no_longer_spoils_nothing(self, place):
         async def act():

@@ -1,8 +1,10 @@
 """The past of agents' memory over REST, and all of it as a file."""
 
 import json
+from datetime import timedelta
 
 import pytest
+from django.db.models import F
 
 from agents.memory import clear_memory, store_memory
 from agents.models import AgentMemoryEntry
@@ -79,6 +81,9 @@ class TestHistory:
 class TestExport:
     def test_it_holds_what_the_list_shows(self, api, url, place, remembered):
         store_memory(*place, "ü", ["ü\u2028\n"])
+        store_memory(*place, "old", 1)
+        gone = AgentMemoryEntry.objects.filter(memory_key="old")
+        gone.update(expires_at=F("updated_at") - timedelta(seconds=1))
         client = api("viewer")
         answer = client.get(f"{url}export/")
         assert answer["Content-Type"] == "application/jsonl"
