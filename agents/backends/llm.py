@@ -20,13 +20,13 @@ from agents.backends.calls import OutsideConfig, read_config, secret_for, sendab
 from agents.backends.chat import ChatModel, Completion, Message
 from agents.backends.conversation import Conversation
 from agents.backends.streaming import Listener
-from agents.backends.tool_kinds import ToolUse, tools_of
+from agents.backends.tool_kinds import ToolUse, told_apart, tools_of
 from agents.backends.tools import Toolbox
 from agents.faults import AgentFault, InputFault
 from agents.masking import text_without_secrets
 from agents.models import MessageRole
 from agents.services.assignment import Assigned
-from agents.work import memory_of, work_of
+from agents.work import keys_of, memory_of, work_of
 from workflows.core.canonical import loads_strict
 from workflows.core.errors import CanonicalError
 from workflows.handlers import StepContext
@@ -62,7 +62,7 @@ class LlmConfig(OutsideConfig):
     key_env: Annotated[str, Field(max_length=200)] = ""
     instructions: Annotated[str, Field(max_length=100_000)] = ""
     output_schema: Annotated[dict[str, Any], AfterValidator(_form)] | None = None
-    tools: Annotated[list[ToolUse], Field(max_length=50)] = []
+    tools: Annotated[list[ToolUse], Field(max_length=50), AfterValidator(told_apart)] = []
     remembers: bool = False
     options: dict[str, Any] = {}
     stream: bool = True
@@ -91,7 +91,7 @@ class LlmBackend:
             if conversation.turns >= known.max_turns:
                 why = f"The model gave no answer that can be used in {known.max_turns} turns"
                 raise AgentFault(why, "too_many_turns")
-            _refuse_to_overspend(conversation, context)
+            asked |= _bounded(known, conversation, context)
             context.tell(f"Turn {conversation.turns + 1}: it asks {model.name}")
             listener = _listener(known, context)
             completion = await model.answer(conversation.messages, listener, **asked)
@@ -181,23 +181,34 @@ def _conversation(config: LlmConfig, context: StepContext) -> Conversation:
         conversation.tell(MessageRole.SYSTEM, config.instructions)
     if memory := memory_of(context):
         known = [{key: each[key] for key in _OF_MEMORY if key in each} for each in memory]
-        conversation.tell(MessageRole.USER, f"{_REMEMBERED}\n{_text(known)}")
+        told = f"{_REMEMBERED}\n{_text(known)}"
+        conversation.tell(MessageRole.USER, told, keys_of(memory))
     conversation.tell(MessageRole.USER, _text(context.inputs))
     if context.feedback:
         match context.previous:
             case {"answer": before}:
                 conversation.tell(MessageRole.ASSISTANT, _text(before))
-        conversation.tell(MessageRole.USER, context.feedback)
+        conversation.tell(MessageRole.USER, context.feedback, {"is_feedback": True})
     return conversation
 
 
-def _refuse_to_overspend(conversation: Conversation, context: StepContext) -> None:
-    """Stop a conversation that has used up what its step may spend."""
+def _bounded(config: LlmConfig, conversation: Conversation, context: StepContext) -> dict[str, Any]:
+    """Return how the API is told how long its answer may be: what is left of what the step may
+    spend, if that is limited. Raises InputFault ``token_limit`` once that is used up.
+
+    What the question itself takes is known only afterwards.
+    """
     agent = context.prepared
     limit = agent.max_tokens if isinstance(agent, Assigned) else None
+    if limit is None:
+        return {}
     used = conversation.used.prompt_tokens + conversation.used.completion_tokens
-    if limit is not None and used >= limit:
+    if used >= limit:
         raise InputFault(f"The step has used {used:,} of its {limit:,} tokens", "token_limit")
+    # Some models know the one word, and some the other: the config says so.
+    name = "max_completion_tokens" if "max_completion_tokens" in config.options else "max_tokens"
+    own = config.options.get(name)
+    return {name: min(own, limit - used) if isinstance(own, int) else limit - used}
 
 
 def _output(answer: Any, model: ChatModel, conversation: Conversation) -> dict[str, Any]:

@@ -152,6 +152,16 @@ def tools_of(
     return found
 
 
+def told_apart(uses: list[ToolUse]) -> list[ToolUse]:
+    """Refuse tools that the model could not tell apart."""
+    names = Counter(told_name(use.tool) for use in uses)
+    if alike := [name for name, times in names.items() if times > 1]:
+        raise PydanticCustomError(
+            "not_unique", "Several of them are {name} to the model", {"name": alike[0]}
+        )
+    return uses
+
+
 def told_name(name: str) -> str:
     """Return a tool's name as the API takes names of tools."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:_LONGEST_NAME]

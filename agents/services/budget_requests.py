@@ -196,6 +196,7 @@ def _request(
             " the month ends or the workspace's budget is raised."
         ),
         form_schema={"type": "object", "properties": properties},
+        risk="high",
         expires_after_seconds=_WEEK,
         reminders=(_DAY,),
         on_reject="continue",

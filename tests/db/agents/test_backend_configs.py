@@ -44,6 +44,7 @@ def said(answer: Any) -> list[str]:
         ("http", {"url": "http://169.254.169.254/"}, "url: 169.254.169.254 is an internal address"),
         ("http", {"timeout_seconds": 0}, "timeout_seconds: Input should be greater than 0"),
         ("llm", {"base_url": "ftp://x"}, "base_url: A URL begins with https:// or http://"),
+        ("llm", {"tools": ["fail", "fail"]}, "tools: Several of them are fail to the model"),
         ("llm", {"tools": ["nowhere"]}, "tools.0.tool: No task is registered as nowhere"),
         ("llm", {"output_schema": {"type": "x"}}, "output_schema: A form is a schema of type"),
         ("llm", {"max_tokens": 0}, "max_tokens: Input should be greater than or equal to 1"),

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import jsonschema_rs
 import pytest
 
 from agents.backends.tool_kinds import ToolUse, described, tools_of
 from agents.faults import AgentFault, InputFault
+from agents.services.assignment import Assigned
 from tests.db.agents.contexts import ask
 from tests.db.agents.model_server import ModelServer, serving
 from tests.db.engine.scenes import temporary
@@ -375,3 +377,32 @@ def test_who_has_no_such_agent_loads_nothing_for_it(tmp_path: Path) -> None:
     environment = {"DJANGO_SETTINGS_MODULE": "mgx.settings", "MGX_VAR": str(tmp_path)}
     root = Path(__file__).resolve().parents[3]
     subprocess.run([sys.executable, "-c", program], check=True, cwd=root, env=environment)
+
+
+# --- what a step may spend ----------------------------------------------------------------
+
+
+def limited(tokens: int) -> Assigned:
+    return Assigned(uuid4(), "Worker", "llm", {}, max_tokens=tokens)
+
+
+def test_each_answer_may_be_as_long_as_what_is_left(
+    server: ModelServer, call: Callable[..., Any]
+) -> None:
+    orders = {"call": [["transform", {"a": 1}]]}
+    call({"tools": ["transform"]}, inputs=orders, prepared=limited(100))
+    assert [question["max_tokens"] for question in server.questions] == [100, 85]
+    call({"options": {"max_completion_tokens": 30}}, prepared=limited(100))
+    assert server.questions[-1]["max_completion_tokens"] == 30
+    call({})
+    assert "max_tokens" not in server.questions[-1]
+
+
+def test_a_step_that_has_used_what_it_may_asks_the_model_no_more(
+    server: ModelServer, call: Callable[..., Any]
+) -> None:
+    orders = {"call": [["transform", {"a": 1}]]}
+    with pytest.raises(InputFault) as refused:
+        call({"tools": ["transform"]}, inputs=orders, prepared=limited(15))
+    assert refused.value.code == "token_limit"
+    assert len(server.questions) == 1
