@@ -8,14 +8,20 @@ one again that is committed: what it holds is how that release wrote it.
 
 import gzip
 import json
+import os
 import sqlite3
 import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from tests.process.engine_cluster import Cluster
-from tests.process.installation import ROOT, Installation, eventually
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mgx.settings")
+django.setup()  # what follows knows the models
+
+from tests.process.engine_cluster import Cluster  # noqa: E402
+from tests.process.installation import ROOT, Installation, eventually  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 
