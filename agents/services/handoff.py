@@ -95,7 +95,7 @@ def hand_over(
         check_key(key)
     as_json(dict(context), "/context", settings.MGX_MAX_OUTPUT_BYTES)
     as_json(dict(metadata), "/handoff_metadata", _MAX_METADATA_BYTES)
-    lock_memories(source.workspace_id, (source.id, target.id))
+    lock_memories({(agent.id, source.workspace_id) for agent in (source, target)})
     _refuse_second_owner(source, keys)
     parent = _continued(source, {*keys, *context}, now)
     hops = parent.hops + 1 if parent else 1
@@ -124,10 +124,10 @@ def hand_over(
     return handoff, _told(handoff)
 
 
-def lock_memories(workspace_id: UUID, agent_ids: Collection[UUID]) -> None:
-    """Lock what agents remember until the transaction ends, in the order of their ids."""
-    for agent_id in sorted(agent_ids):
-        Space.lock(agent_id, workspace_id)
+def lock_memories(places: Collection[tuple[UUID, UUID]]) -> None:
+    """Lock what agents remember, (agent, workspace) each, until the transaction ends, in the order
+    of everybody who locks several."""
+    Space.lock_each(dict.fromkeys(places, ()))
 
 
 def _find_target(source: AgentInstance, to_agent_id: UUID | str) -> AgentInstance:

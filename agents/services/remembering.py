@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from agents.memory import NewEntry, store_memories
+from agents.memory import NewEntry
 from agents.memory.entries import MAX_KEY, Entry
 from agents.memory.recall import recall
 from agents.memory.trust import Trust, trust_of, trust_of_agent
+from agents.memory.writing import Store, store_each
 from agents.models import AgentInstance
 from agents.services.assignment import Assigned
 from workflows.errors import MgxError
@@ -61,17 +63,24 @@ def tell_memories(assigned: Sequence[tuple[StepContext, Assigned]], now: datetim
 
 
 def keep_results(done: Iterable[Done]) -> list[EventDraft]:
-    """Keep what agents made and were told to remember. What cannot be kept is told; the step has
-    completed. Call it with all their memories locked in the order of their ids."""
+    """Keep what agents made and were told to remember, all of it at once; of a key that several
+    steps of an agent write in one turn what the last one wrote. What cannot be kept is told; the
+    step has completed."""
+    wanted: dict[tuple[UUID, str], tuple[Done, Store]] = {}
     drafts = []
     for each in done:
-        entries = _entries(each)
-        try:
-            store_memories(
-                each.agent.id, each.agent.workspace_id, entries, actor=f"agent:{each.agent.slug}"
-            )
-        except MgxError:
-            drafts += [draft for entry in entries if (draft := _keep_one(each, entry))]
+        agent = each.agent
+        for entry in _entries(each):
+            try:
+                store = Store.read(agent.id, agent.workspace_id, [entry], f"agent:{agent.slug}")
+            except MgxError as refusal:
+                drafts.append(_refused(each, entry.memory_key, refusal))
+            else:
+                wanted[agent.id, entry.memory_key] = (each, store)
+    answers = store_each([store for _, store in wanted.values()])
+    for ((_, key), (each, _)), answer in zip(wanted.items(), answers, strict=True):
+        if isinstance(answer, MgxError):
+            drafts.append(_refused(each, key, answer))
     return drafts
 
 
@@ -124,23 +133,19 @@ def _entries(done: Done) -> list[NewEntry]:
     return entries + [NewEntry(key, value, about, trust=trust) for key, value in made.items()]
 
 
-def _keep_one(done: Done, entry: NewEntry) -> EventDraft | None:
+def _refused(done: Done, key: str, refusal: MgxError) -> EventDraft:
     agent = done.agent
-    try:
-        store_memories(agent.id, agent.workspace_id, [entry], actor=f"agent:{agent.slug}")
-    except MgxError as refused:
-        return EventDraft(
-            EventType.AGENT_ACTIVITY,
-            agent.workspace_id,
-            workflow_execution_id=done.step.execution_id,
-            workflow_step_id=done.step.id,
-            agent_id=agent.id,
-            data={
-                "activity": "memory_refused",
-                "agent": agent.slug,
-                "memory_key": entry.memory_key[:MAX_KEY],
-                "code": refused.code,
-            },
-            message=f"{agent.name} could not keep {entry.memory_key[:60]}: {refused.message}",
-        )
-    return None
+    return EventDraft(
+        EventType.AGENT_ACTIVITY,
+        agent.workspace_id,
+        workflow_execution_id=done.step.execution_id,
+        workflow_step_id=done.step.id,
+        agent_id=agent.id,
+        data={
+            "activity": "memory_refused",
+            "agent": agent.slug,
+            "memory_key": key[:MAX_KEY],
+            "code": refusal.code,
+        },
+        message=f"{agent.name} could not keep {key[:60]}: {refusal.message}",
+    )

@@ -39,9 +39,8 @@ def keep_and_hand_on(results: Sequence[Result], now: datetime) -> list[EventDraf
     ]
     targets = find_targets(wanted)
     agents = [result.agent for result in results] + [agent for agent in targets.values() if agent]
-    # All of them before the first is written to, in the order of everybody who locks several.
-    for workspace_id, agent_id in sorted({(agent.workspace_id, agent.id) for agent in agents}):
-        lock_memories(workspace_id, [agent_id])
+    if wanted:  # all of them before the first is written to
+        lock_memories({(agent.id, agent.workspace_id) for agent in agents})
     done = [
         Done(result.agent, steps[result.step_execution_id], result.output, result.remembered)
         for result in results
