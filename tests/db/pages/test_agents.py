@@ -527,9 +527,16 @@ class TestSpending:
 
     @pytest.mark.parametrize(
         ("count", "words"),
-        [(0, "0"), (999, "999"), (1_000, "1\u00a0k"), (12_345, "12.3\u00a0k"), (999_999, "999\u00a0k"),
-         (1_999_999, "1.99\u00a0M"), (5_000_000_000, "5\u00a0G")],
-    )  # fmt: skip
+        [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1\u00a0k"),
+            (12_345, "12.3\u00a0k"),
+            (999_999, "999\u00a0k"),
+            (1_999_999, "1.99\u00a0M"),
+            (5_000_000_000, "5\u00a0G"),
+        ],
+    )
     def test_a_count_is_short_and_never_rounded_up(self, count, words):
         assert short(count) == words
 
