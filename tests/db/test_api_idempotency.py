@@ -17,6 +17,7 @@ from workflows.services import executions
 EXECUTIONS = "/api/v1/executions/"
 #: Secrets, which no table keeps the answer with; checks; and calls that are made to be repeated.
 WITHOUT_KEY = {
+    "agents/<uuid:id>/heartbeat/",
     "tokens/",
     "webhooks/",
     "webhooks/<uuid:id>/rotate/",
