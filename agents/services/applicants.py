@@ -11,15 +11,54 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from agents.models import AgentDefinition, AgentInstance, AgentReservation
+from agents.models import AgentDefinition, AgentInstance, AgentReservation, AgentWait
 from agents.references import ids_in
+from agents.services.budgets import BUDGETS
+from agents.services.circuit import lock_of_assigning
 from agents.services.heartbeats import silent_since
-from workflows.bulk import Column, as_moment, select, update_rows
+from agents.services.line import STILL_WAITS
+from workflows.bulk import Column, Row, as_moment, as_uuid, select_each, update_rows
+from workflows.models import Workspace
+from workflows.policies import MAX_AGENT_STEPS
 
 _INSTANCES = AgentInstance._meta.db_table
 _DEFINITIONS = AgentDefinition._meta.db_table
 _HEARTBEAT = "heartbeat_seconds"
 _ORDER = (Column("id", "uuid"), Column("last_assigned_at", "timestamptz"))
+_LIMITS = (
+    f"SELECT id, settings FROM {Workspace._meta.db_table} WHERE id = ANY(%s) AND ("
+    + " OR ".join(f"settings ->> '{name}' IS NOT NULL" for name in (MAX_AGENT_STEPS, *BUDGETS))
+    + ") ORDER BY id FOR NO KEY UPDATE"
+)
+_APPLICANTS = (
+    "SELECT CAST(id AS text), CAST(config AS text), slug, name, max_concurrency, faults,"
+    " coalesce(CAST(last_assigned_at AS text), ''),"
+    " probe_at, CAST(workspace_id AS text), CAST(project_id AS text),"
+    " CAST(definition_id AS text)"
+    f" FROM {_INSTANCES}"
+    " WHERE workspace_id = ANY(%s)"
+    " AND is_enabled AND (status <> 'offline' OR is_silent)"
+    " AND (status <> 'error' OR faults > 0)"
+    f" AND definition_id IN (SELECT id FROM {_DEFINITIONS} WHERE is_enabled)"
+    " AND (slug = ANY(%s) OR id = ANY(%s) OR definition_id IN"
+    f" (SELECT id FROM {_DEFINITIONS} WHERE slug = ANY(%s) OR id = ANY(%s)))"
+    " ORDER BY id FOR NO KEY UPDATE"
+)
+_SKILLS = (
+    "SELECT CAST(id AS text), slug, agent_type, CAST(config AS text),"
+    f" CAST(capabilities AS text) FROM {_DEFINITIONS}"
+    f" WHERE id IN (SELECT definition_id FROM {_INSTANCES} WHERE workspace_id = ANY(%s))"
+)
+#: How many steps each agent has that has any.
+_LOAD = (
+    f"SELECT CAST(agent_instance_id AS text), count(*) FROM {AgentReservation._meta.db_table}"
+    " WHERE workspace_id = ANY(%s) AND released_at IS NULL AND expires_at > %s"
+    " GROUP BY agent_instance_id"
+)
+_WAITS = (
+    f"SELECT id, workspace_id, agents, since, asked_at FROM {AgentWait._meta.db_table}"
+    " WHERE workspace_id = ANY(%s) AND asked_at > %s ORDER BY since"
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -68,31 +107,43 @@ class Applicant:
         return {**self.skill.config, **json.loads(self.config_text)}
 
 
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What steps of some workspaces are assigned from, locked until the transaction ends.
+
+    ``limits``: the settings of those workspaces that limit their agents; ``waits``: who waits
+    already, the longest first.
+    """
+
+    limits: dict[UUID, dict[str, Any]]
+    applicants: list[Applicant]
+    waits: list[AgentWait]
+
+
 def lock_applicants(
     workspace_ids: Collection[UUID], names: Collection[str], now: datetime
-) -> list[Applicant]:
-    """Lock the agents of workspaces that ``names`` stand for, in the order of their ids.
+) -> Locked:
+    """Lock the limits of workspaces, and those of their agents that ``names`` stand for, in the
+    order of their ids; then read their load and who waits for them, on the same way.
 
-    Only usable ones: as ``AgentInstanceQuerySet.usable`` says.
+    Only usable agents: as ``AgentInstanceQuerySet.usable`` says.
     """
     workspaces, slugs, ids = list(workspace_ids), list(names), ids_in(names)
-    rows = select(
-        "SELECT CAST(id AS text), CAST(config AS text), slug, name, max_concurrency, faults,"
-        " coalesce(CAST(last_assigned_at AS text), ''),"
-        " probe_at, CAST(workspace_id AS text), CAST(project_id AS text),"
-        " CAST(definition_id AS text)"
-        f" FROM {_INSTANCES}"
-        " WHERE workspace_id = ANY(%s)"
-        " AND is_enabled AND (status <> 'offline' OR is_silent)"
-        " AND (status <> 'error' OR faults > 0)"
-        f" AND definition_id IN (SELECT id FROM {_DEFINITIONS} WHERE is_enabled)"
-        " AND (slug = ANY(%s) OR id = ANY(%s) OR definition_id IN"
-        f" (SELECT id FROM {_DEFINITIONS} WHERE slug = ANY(%s) OR id = ANY(%s)))"
-        " ORDER BY id FOR NO KEY UPDATE",
-        workspaces, slugs, ids, slugs, ids,
-    )  # fmt: skip
-    skills = _skills({row[10] for row in rows})
-    load = _load(workspaces, now)
+    *_, limits, rows, definitions, held, waits = select_each(
+        [
+            *lock_of_assigning(),
+            (_LIMITS, (workspaces,)),
+            (_APPLICANTS, (workspaces, slugs, ids, slugs, ids)),
+            (_SKILLS, (workspaces,)),
+            (_LOAD, (workspaces, now)),
+            (_WAITS, (workspaces, now - STILL_WAITS)),
+        ]
+    )
+    skills = {
+        key: Skill(UUID(key), slug, agent_type, json.loads(config), json.loads(capabilities))
+        for key, slug, agent_type, config, capabilities in definitions
+    }
+    load: dict[str, int] = dict(held)
     ids_of = {key: UUID(key) for key in {key for row in rows for key in row[8:10] if key}}
     found = [
         Applicant(
@@ -105,7 +156,25 @@ def lock_applicants(
         ) in rows
     ]  # fmt: skip
     _note_silence(found, now)
-    return found
+    return Locked(
+        {as_uuid(key): json.loads(settings) for key, settings in limits},
+        found,
+        [_wait(row) for row in waits],
+    )
+
+
+def _wait(row: Row) -> AgentWait:
+    key, workspace, agents, *moments = row
+    since, asked_at = map(as_moment, moments)
+    assert since is not None
+    assert asked_at is not None
+    return AgentWait(
+        id=as_uuid(key),
+        workspace_id=as_uuid(workspace),
+        agents=json.loads(agents),
+        since=since,
+        asked_at=asked_at,
+    )
 
 
 def last_assigned(applicants: Iterable[Applicant]) -> datetime | None:
@@ -129,27 +198,3 @@ def _note_silence(applicants: Iterable[Applicant], now: datetime) -> None:
     if watched:
         for agent in AgentInstance.objects.filter(id__in=watched).select_related("definition"):
             watched[agent.id].silent_since = silent_since(agent, now)
-
-
-def _skills(keys: Collection[str]) -> dict[str, Skill]:
-    rows = select(
-        "SELECT CAST(id AS text), slug, agent_type, CAST(config AS text),"
-        f" CAST(capabilities AS text) FROM {_DEFINITIONS} WHERE id = ANY(%s)",
-        [UUID(key) for key in keys],
-    )
-    return {
-        key: Skill(UUID(key), slug, agent_type, json.loads(config), json.loads(capabilities))
-        for key, slug, agent_type, config, capabilities in rows
-    }
-
-
-def _load(workspaces: Sequence[UUID], now: datetime) -> dict[str, int]:
-    """Return how many steps each agent has that has any, by its key."""
-    table = AgentReservation._meta.db_table
-    held = select(
-        f"SELECT CAST(agent_instance_id AS text), count(*) FROM {table}"
-        " WHERE workspace_id = ANY(%s) AND released_at IS NULL AND expires_at > %s"
-        " GROUP BY agent_instance_id",
-        workspaces, now,
-    )  # fmt: skip
-    return dict(held)

@@ -25,9 +25,9 @@ from agents.services.applicants import (
     write_order,
 )
 from agents.services.budget_requests import Budgets, Wait, hear
-from agents.services.circuit import is_doubtful, is_open, lock_for_assigning, places
+from agents.services.circuit import is_doubtful, is_open, places
 from agents.services.heartbeats import not_heard_of_since
-from agents.services.line import Line, Quotas, lock_limits
+from agents.services.line import Line, Quotas
 from workflows.bulk import insert_objects
 from workflows.core.outcomes import Asks, Failed
 from workflows.core.steps import AgentStep
@@ -79,18 +79,21 @@ class Busy:
 
 
 class Candidates:
-    """The agents that the steps of a turn name, locked, with the places they have left."""
+    """The agents that the steps of a turn name, locked, with the places they have left.
+
+    ``waits``: who waits for agents of the same workspaces already, the longest first.
+    """
 
     def __init__(self, contexts: Sequence[StepContext], now: datetime) -> None:
         self._now = now
         self._assigned: dict[str, datetime] = {}
-        lock_for_assigning()
         workspace_ids = {context.workspace_id for context in contexts}
-        settings = lock_limits(workspace_ids)
-        self._quotas = Quotas(settings, now)
-        self._budgets = Budgets(settings, now)
         names = {name for context in contexts if (name := _wanted(context))}
-        self._agents = lock_applicants(workspace_ids, names, now)
+        locked = lock_applicants(workspace_ids, names, now)
+        self._quotas = Quotas(locked.limits, now)
+        self._budgets = Budgets(locked.limits, now)
+        self._agents = locked.applicants
+        self.waits = locked.waits
         self._latest = last_assigned(self._agents) or _NEVER
         self._eligible: dict[tuple[Any, ...], tuple[list[Applicant], dict[str, str]]] = {}
 
@@ -231,7 +234,7 @@ def reserve(
     """Find and hold an agent for each attempt, first of those that wait longest; write down why."""
     candidates = Candidates(contexts, now)
     tried = _tried(contexts)
-    line = Line(contexts, now)
+    line = Line(contexts, candidates.waits, now)
     answers: dict[UUID, Assigned | NotYet | NobodyElse | Asks | Failed] = {}
     answers.update(hear(contexts, now))
     reservations = []

@@ -16,6 +16,7 @@ from django.db import connection
 
 from agents.models import AgentInstance, AgentStatus
 from agents.services.statuses import become
+from workflows.bulk import Query, select_each
 from workflows.core.outcomes import Failed
 from workflows.events import EventDraft, EventType
 from workflows.models import WorkflowStepExecution
@@ -26,7 +27,12 @@ _MARKS = 0x6D67785F6D61726B
 
 def lock_for_assigning() -> None:
     """Keep marks away until the transaction ends; call it before agents' rows are locked."""
-    _lock("pg_advisory_xact_lock_shared")
+    select_each(lock_of_assigning())
+
+
+def lock_of_assigning() -> list[Query]:
+    """Return what ``lock_for_assigning`` asks the database, to be asked with something else."""
+    return _lock("pg_advisory_xact_lock_shared")
 
 
 def lock_for_marking() -> None:
@@ -35,13 +41,14 @@ def lock_for_marking() -> None:
     A turn first marks the agents whose attempts ended and then locks those that it may assign:
     two turns would wait for each other's rows without it.
     """
-    _lock("pg_advisory_xact_lock")
+    select_each(_lock("pg_advisory_xact_lock"))
 
 
-def _lock(function: str) -> None:
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {function}(%s)", [_MARKS])
+def _lock(function: str) -> list[Query]:
+    """SQLite has one writer, who is alone anyway."""
+    if connection.vendor != "postgresql":
+        return []
+    return [(f"SELECT {function}(%s)", (_MARKS,))]
 
 
 class Faulty(Protocol):

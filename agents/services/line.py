@@ -6,15 +6,13 @@ its run has ended or its worker died, stands in nobody's way for long.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from agents.models import AgentReservation, AgentWait
-from agents.services.budgets import BUDGETS
 from workflows.handlers import NotYet, StepContext
-from workflows.models import Workspace
 from workflows.policies import MAX_AGENT_STEPS
 
 #: How long ago somebody has asked who still waits: some of the times at which they ask again.
@@ -27,15 +25,14 @@ _HEAD = 20
 
 
 class Line:
-    """The steps of a turn among those that wait already. Make it with the agents locked."""
+    """The steps of a turn among those that wait already, who were read with the agents locked."""
 
-    def __init__(self, contexts: Sequence[StepContext], now: datetime) -> None:
+    def __init__(
+        self, contexts: Sequence[StepContext], waits: Iterable[AgentWait], now: datetime
+    ) -> None:
         self._now = now
         self._workspaces = {context.workspace_id for context in contexts}
-        known = AgentWait.objects.filter(
-            workspace_id__in=self._workspaces, asked_at__gt=now - STILL_WAITS
-        )
-        self._known = {wait.id: wait for wait in known.order_by("since")}
+        self._known = {wait.id: wait for wait in waits}
         self._since = {
             context.step_execution_id: now + timedelta(microseconds=position)
             for position, context in enumerate(contexts)
@@ -87,18 +84,6 @@ class Line:
             AgentWait.objects.filter(
                 workspace_id__in=self._workspaces, asked_at__lt=self._now - _FORGOTTEN
             ).delete()
-
-
-def lock_limits(workspace_ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
-    """Return the settings of those workspaces that limit their agents. The rows of these stay
-    locked until the transaction ends."""
-    limited = (
-        Workspace.objects.filter(id__in=workspace_ids)
-        .filter(settings__has_any_keys=[MAX_AGENT_STEPS, *BUDGETS])
-        .order_by("id")
-        .select_for_update(no_key=True)
-    )
-    return {row.id: row.settings for row in limited.only("id", "settings")}
 
 
 class Quotas:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 def lock(scene: Scene, *names: str) -> list[Applicant]:
     with transaction.atomic():
-        return lock_applicants({scene.workspace.id}, names, database_now())
+        return lock_applicants({scene.workspace.id}, names, database_now()).applicants
 
 
 def test_they_are_those_that_are_usable(scene: Scene) -> None:
