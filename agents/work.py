@@ -47,6 +47,14 @@ def memory_of(context: StepContext) -> Sequence[Mapping[str, Any]]:
     return agent.memory if isinstance(agent, Assigned) else ()
 
 
+def as_told(memory: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what an agent remembers as it is told: by key, the oldest first."""
+    return {
+        entry["key"]: {name: part for name, part in entry.items() if name != "key"}
+        for entry in memory
+    }
+
+
 def keys_of(memory: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what there is to a message besides that tells an agent what it remembers."""
     return {"memory_keys": [entry["key"] for entry in memory]}

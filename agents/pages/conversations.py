@@ -16,15 +16,28 @@ from workflows.pages.documents import show_json
 #: Messages of the latest conversations, and of one step that was asked for.
 _LATEST: Final = 40
 _OF_A_STEP: Final = 400
+#: What agents are told besides what they are asked, by the key of the message's data that says so.
+_TOLD: Final = {"memory_keys": "Remembered", "is_feedback": "Sent back with"}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A message. `data`: what else there is to it, as JSON; `gap`: how many before it are gone."""
+    """A message. `gap`: how many before it are gone."""
 
     message: AgentMessage
-    data: str
     gap: int
+
+    @property
+    def word(self) -> str:
+        """What kind of message it is."""
+        told = next((word for key, word in _TOLD.items() if key in self.message.data), "")
+        return told or self.message.get_role_display()
+
+    @property
+    def data(self) -> str:
+        """What else there is to it, as JSON."""
+        more = {key: part for key, part in self.message.data.items() if key not in _TOLD}
+        return show_json(more) if more else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +82,5 @@ def _attempt_of(row: AgentMessage) -> tuple[UUID, int]:
 def _lines(rows: Sequence[AgentMessage]) -> list[Line]:
     positions = [-1, *(row.position for row in rows)]
     return [
-        Line(row, show_json(row.data) if row.data else "", row.position - before - 1)
-        for row, before in zip(rows, positions, strict=False)
+        Line(row, row.position - before - 1) for row, before in zip(rows, positions, strict=False)
     ]

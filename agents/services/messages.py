@@ -14,7 +14,7 @@ from django.conf import settings
 
 from agents.masking import text_without_secrets, without_secrets
 from agents.models import AgentMessage, AgentReservation, MessageRole
-from agents.work import Said, Work, keys_of, memory_of
+from agents.work import Said, Work, as_told, keys_of, memory_of
 from workflows.clock import database_now
 from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import UnstorableError
@@ -38,7 +38,7 @@ def said_of(context: StepContext, output: Any = None, *, is_done: bool = False) 
     its output if it ``is_done``."""
     said = []
     if memory := memory_of(context):
-        said.append(Said(MessageRole.USER, _text(memory), keys_of(memory)))
+        said.append(Said(MessageRole.USER, _text(as_told(memory)), keys_of(memory)))
     said.append(Said(MessageRole.USER, _text(context.inputs)))
     if context.feedback:
         said.append(Said(MessageRole.USER, context.feedback, {"is_feedback": True}))
