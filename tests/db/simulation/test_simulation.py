@@ -1,7 +1,7 @@
 """Seeded worlds in which everything goes wrong that can.
 
 MGX_SEED repeats one of them; in the long form MGX_SEEDS says how many there are: 20,000 take
-a core about an hour on SQLite."""
+a core about three hours on SQLite."""
 
 import logging
 import os
