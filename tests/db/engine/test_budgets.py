@@ -14,12 +14,12 @@ from agents.services.budgets import Budget, month_of, read_budgets
 from agents.services.settling import release
 from agents.work import Work, work_of
 from approvals.models import WorkflowStepApproval
+from mgx.bench.crew import attempt
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.scenes import Scene, agent, events_of, request_of, statuses, steps_of
 from tests.db.engine.threads import at_once
 from workflows.clock import database_now
 from workflows.core.outcomes import Asks, Failed
-from workflows.core.steps import AgentStep
 from workflows.engine.turn import Result
 from workflows.handlers import Ended, NotYet, StepContext
 from workflows.models import WorkflowExecution
@@ -176,21 +176,7 @@ def test_what_was_lost_and_what_was_spent_this_month_counts(
 
 def claimant(scene: Scene, wants: str = "worker") -> StepContext:
     """Return an attempt of some step that wants an agent."""
-    return StepContext(
-        step_execution_id=uuid4(),
-        execution_id=uuid4(),
-        workflow_id=uuid4(),
-        workspace_id=scene.workspace.id,
-        project_id=None,
-        workflow_name="w",
-        run_number=1,
-        started_by_id=None,
-        name="s",
-        step=AgentStep(name="s", step_type="agent", agent_definition_id=wants),
-        attempt=1,
-        revision=1,
-        inputs={},
-    )
+    return attempt(scene.workspace, wants)
 
 
 def claim(context: StepContext, now: datetime | None = None) -> Any:

@@ -4,7 +4,6 @@ same moment never get more than there is, and what steps hand on."""
 from collections import Counter
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -15,12 +14,12 @@ from agents.models import AgentHandoff, AgentInstance, AgentReservation, AgentWa
 from agents.services import line
 from agents.services.assignment import Assigned, reserve
 from agents.services.settling import release
+from mgx.bench.crew import attempt
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.scenes import Scene, agent, events_of, steps_of
 from tests.db.engine.threads import at_once
 from workflows.clock import database_now
 from workflows.core.outcomes import Completed, Failed
-from workflows.core.steps import AgentConfig, AgentStep
 from workflows.engine import leases
 from workflows.errors import InvalidInput
 from workflows.handlers import Ended, NotYet, StepContext
@@ -39,26 +38,7 @@ def limit(scene: Scene, most: int) -> None:
 
 def claimant(scene: Scene, strategy: Any = "least_loaded", wants: str = "worker") -> StepContext:
     """Return an attempt of some step that wants an agent."""
-    return StepContext(
-        step_execution_id=uuid4(),
-        execution_id=uuid4(),
-        workflow_id=uuid4(),
-        workspace_id=scene.workspace.id,
-        project_id=None,
-        workflow_name="w",
-        run_number=1,
-        started_by_id=None,
-        name="s",
-        step=AgentStep(
-            name="s",
-            step_type="agent",
-            agent_definition_id=wants,
-            config=AgentConfig(assignment_strategy=strategy),
-        ),
-        attempt=1,
-        revision=1,
-        inputs={},
-    )
+    return attempt(scene.workspace, wants, strategy)
 
 
 def claim(*contexts: StepContext, ahead: float = 0) -> list[Any]:

@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import AsyncIterator
 from unittest.mock import patch
-from uuid import uuid4
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -17,12 +16,11 @@ from agents.memory.writing import NewEntry
 from agents.models import AgentDefinition, AgentInstance, AgentType
 from agents.services.assignment import Assigned, reserve
 from agents.services.handoff import handoff_context
+from mgx.bench.crew import attempt
 from tests.process.ledger.scenes import start
 from workflows.clock import database_now
-from workflows.core.steps import AgentConfig, AgentStep
 from workflows.engine.driver import Driver
 from workflows.errors import Conflict
-from workflows.handlers import StepContext
 from workflows.models import Workspace
 from workflows.policies import MAX_AGENT_STEPS
 from workflows.services.access import create_workspace
@@ -115,32 +113,11 @@ def assign(seed: int, count: int) -> None:
     while count:
         some = min(draw.randint(1, 5), count)
         with transaction.atomic():
-            answers = reserve([_attempt(workspace) for _ in range(some)], database_now())
+            answers = reserve(
+                [attempt(workspace, "worker", "round_robin") for _ in range(some)], database_now()
+            )
         assert all(isinstance(answer, Assigned) for answer in answers)
         count -= some
-
-
-def _attempt(workspace: Workspace) -> StepContext:
-    return StepContext(
-        step_execution_id=uuid4(),
-        execution_id=uuid4(),
-        workflow_id=uuid4(),
-        workspace_id=workspace.id,
-        project_id=None,
-        workflow_name="w",
-        run_number=1,
-        started_by_id=None,
-        name="s",
-        step=AgentStep(
-            name="s",
-            step_type="agent",
-            agent_definition_id="worker",
-            config=AgentConfig(assignment_strategy="round_robin"),
-        ),
-        attempt=1,
-        revision=1,
-        inputs={},
-    )
 
 
 def remember(count: int) -> None:
