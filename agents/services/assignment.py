@@ -45,10 +45,9 @@ _TOLD_AT_MOST = 20
 class Assigned:
     """An agent for an attempt. ``config``: the definition's with the instance's over it.
     ``takes_over_from``: the agent that failed at the step just now, ``failed_agent_id`` its id.
-    ``memory``: what the agent
-    remembers (``agents/work.py``); ``memo``: where an attempt before this one stopped.
-    ``max_tokens``: what the step may spend, where that is limited. ``offers``: by the names in its
-    config, what it may call of tool servers, or why it cannot."""
+    ``memory``: what the agent remembers (``agents/work.py``); ``memo``: where an attempt before
+    this one stopped. ``max_tokens``: what the step may spend, where that is limited. ``offers``: by
+    the names in its config, what it may call of tool servers, or why it cannot."""
 
     agent_instance_id: UUID
     name: str

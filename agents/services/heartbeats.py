@@ -17,8 +17,9 @@ from django.db.models import Q
 from pydantic import BaseModel, Field, ValidationError
 
 from agents.memory.entries import no_agent
-from agents.models import AgentInstance, AgentReservation, AgentStatus
+from agents.models import AgentInstance, AgentStatus
 from agents.services.circuit import lock_for_marking
+from agents.services.held import read_held
 from agents.services.statuses import become
 from workflows.clock import database_now
 from workflows.events import SYSTEM, EventDraft, EventType, append_events
@@ -89,10 +90,8 @@ def note_life(agents: Iterable[AgentInstance], now: datetime) -> list[EventDraft
 
 def note_life_of_steps(step_execution_ids: Collection[UUID], now: datetime) -> list[EventDraft]:
     """Do as ``note_life`` with the agents whose attempts of these steps say how far they are."""
-    held = AgentReservation.objects.filter(
-        released_at__isnull=True, step_execution_id__in=step_execution_ids
-    ).select_related("agent_instance__definition")
-    return note_life({row.agent_instance for row in held}, now)
+    held = read_held(step_execution_ids)
+    return note_life({place.agent_instance for place in held.values()}, now)
 
 
 def beat(agent_id: UUID, *, user: User) -> Beat:

@@ -5,10 +5,11 @@ or with the runs of a workspace that keeps those for a shorter time; what an age
 among them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from json import JSONEncoder
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 
@@ -47,34 +48,34 @@ def said_of(context: StepContext, output: Any = None, *, is_done: bool = False) 
     return said
 
 
-def write_messages(ended: Sequence[Ended], now: datetime) -> None:
+def write_messages(
+    ended: Sequence[Ended], held: Mapping[UUID, AgentReservation], now: datetime
+) -> None:
     """Write what the agents of attempts said, in one statement; of an abandoned one nothing.
 
-    Called before the attempts' places are given back.
+    ``held``: what the attempts hold.
     """
-    told = {
-        each.step_execution_id: (each.attempt, each.notes.said)
+    told = [
+        (held[each.step_execution_id], each.attempt, each.notes.said)
         for each in ended
-        if each.outcome is not None and isinstance(each.notes, Work) and each.notes.said
-    }
-    if not told:
-        return
-    held = AgentReservation.objects.filter(released_at__isnull=True, step_execution_id__in=told)
-    agents = held.values_list("step_execution_id", "workspace_id", "agent_instance_id")
+        if each.outcome is not None
+        and isinstance(each.notes, Work)
+        and each.step_execution_id in held
+    ]
     AgentMessage.objects.bulk_create(
         AgentMessage(
-            workspace_id=workspace_id,
-            agent_instance_id=agent_id,
-            step_execution_id=step_id,
-            attempt=told[step_id][0],
+            workspace_id=place.workspace_id,
+            agent_instance_id=place.agent_instance_id,
+            step_execution_id=place.step_execution_id,
+            attempt=attempt,
             position=position,
             role=MessageRole(said.role),
             content=said.content,
             data=said.data,
             created_at=now,
         )
-        for step_id, workspace_id, agent_id in agents
-        for position, said in _kept(told[step_id][1])
+        for place, attempt, messages in told
+        for position, said in _kept(messages)
     )
 
 

@@ -1,6 +1,6 @@
 """Where agents stopped to ask people, kept until their steps have ended."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -37,18 +37,20 @@ def _is_about(memo: dict[str, Any], answer: dict[str, Any]) -> bool:
     return bool(tool) and tool == memo.get("asks_about")
 
 
-def write_memos(ended: Iterable[Ended], now: datetime) -> None:
+def write_memos(
+    ended: Iterable[Ended], held: Mapping[UUID, AgentReservation], now: datetime
+) -> None:
     """Keep where attempts stopped, as long as another one may go on from there.
 
-    Call it before the attempts' places are given back.
+    ``held``: what the attempts hold.
     """
     memos = {}
     for each in ended:
         if isinstance(each.notes, Work) and each.notes.memo is not None:
             memos[each.step_execution_id] = each.notes.memo
-    if not memos:
+    places = [held[step_execution_id] for step_execution_id in memos if step_execution_id in held]
+    if not places:
         return
-    held = AgentReservation.objects.filter(step_execution_id__in=memos, released_at__isnull=True)
     AgentPause.objects.bulk_create(
         [
             AgentPause(
@@ -58,7 +60,7 @@ def write_memos(ended: Iterable[Ended], now: datetime) -> None:
                 memo=memos[place.step_execution_id],
                 paused_at=now,
             )
-            for place in held
+            for place in places
         ],
         update_conflicts=True,
         unique_fields=["id"],

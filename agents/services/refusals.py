@@ -1,7 +1,8 @@
 """What models asked for and were refused (``agents/backends/tools.py``), told by an event each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from agents.models import AgentReservation, AgentType
 from workflows.core.outcomes import Completed
@@ -10,29 +11,25 @@ from workflows.handlers import Ended
 from workflows.models import WorkflowStepExecution
 
 
-def tell_refusals(ended: Sequence[Ended]) -> list[EventDraft]:
-    """Return an event for each model that asked for a tool which its config does not list.
-
-    Called before the attempts' places are given back.
-    """
+def tell_refusals(
+    ended: Sequence[Ended], held: Mapping[UUID, AgentReservation]
+) -> list[EventDraft]:
+    """Return an event for each model that asked for a tool which its config does not list."""
     refused = {
         each.step_execution_id: names
         for each in ended
-        if isinstance(each.outcome, Completed) and (names := _refused(each.outcome.output))
+        if isinstance(each.outcome, Completed)
+        # What another agent says by itself is only its output.
+        and _is_model(held.get(each.step_execution_id))
+        and (names := _refused(each.outcome.output))
     }
     if not refused:
         return []
     steps = WorkflowStepExecution.objects.in_bulk(refused)
-    # What another agent says by itself is only its output.
-    held = AgentReservation.objects.filter(
-        released_at__isnull=True,
-        step_execution_id__in=refused,
-        agent_instance__definition__agent_type=AgentType.LLM,
-    ).select_related("agent_instance")
     drafts = []
-    for place in held:
-        agent, step = place.agent_instance, steps[place.step_execution_id]
-        names = refused[step.pk]
+    for step_id, names in refused.items():
+        place, step = held[step_id], steps[step_id]
+        agent = place.agent_instance
         draft = EventDraft(
             EventType.AGENT_ACTIVITY,
             place.workspace_id,
@@ -45,6 +42,10 @@ def tell_refusals(ended: Sequence[Ended]) -> list[EventDraft]:
         )
         drafts.append(draft)
     return drafts
+
+
+def _is_model(place: AgentReservation | None) -> bool:
+    return place is not None and place.agent_instance.definition.agent_type == AgentType.LLM
 
 
 def _refused(output: Any) -> list[str]:

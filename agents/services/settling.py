@@ -7,6 +7,7 @@ from uuid import UUID
 from agents.models import AgentReservation
 from agents.services.circuit import mark_failed, mark_recovered
 from agents.services.heartbeats import note_life
+from agents.services.held import read_held
 from agents.services.messages import write_messages
 from agents.services.pauses import write_memos
 from agents.services.refusals import tell_refusals
@@ -38,33 +39,35 @@ def release(ended: Sequence[Ended], now: datetime) -> list[EventDraft]:
             completed[step_execution_id] = each
         elif isinstance(outcome, Failed) and outcome.elsewhere:
             failures[step_execution_id] = outcome
-    held = AgentReservation.objects.filter(released_at__isnull=True)
-    drafts = tell_refusals(ended)
-    write_messages(ended, now)
-    write_memos(ended, now)
-    if failures:
-        agents = held.filter(step_execution_id__in=failures)
-        faults = {
-            step_id: (agent_id, failures[step_id])
-            for step_id, agent_id in agents.values_list("step_execution_id", "agent_instance_id")
-        }
+    held = read_held(each.step_execution_id for each in ended)
+    drafts = tell_refusals(ended, held)
+    write_messages(ended, held, now)
+    write_memos(ended, held, now)
+    faults = {
+        step_id: (held[step_id].agent_instance_id, failure)
+        for step_id, failure in failures.items()
+        if step_id in held
+    }
+    if faults:
         drafts += mark_failed(faults, now)
-    if completed:
-        places = list(
-            held.filter(step_execution_id__in=completed).select_related(
-                "agent_instance__definition"
-            )
-        )
-        if recovered := {p.agent_instance_id for p in places if p.agent_instance.faults}:
+    if places := [held[step_id] for step_id in completed if step_id in held]:
+        # One that failed at another step of this very turn has not been read since.
+        failed = {agent_id for agent_id, _ in faults.values()}
+        if recovered := {
+            place.agent_instance_id
+            for place in places
+            if place.agent_instance.faults or place.agent_instance_id in failed
+        }:
             drafts += mark_recovered(recovered)
         drafts += note_life({place.agent_instance for place in places}, now)
         results = [_result(place, completed[place.step_execution_id]) for place in places]
         drafts += keep_and_hand_on(results, now)
-    note_spending(ended, now)
+    note_spending(ended, held, now)
+    unreleased = AgentReservation.objects.filter(released_at__isnull=True)
     for word, ids in by_outcome.items():
-        held.filter(step_execution_id__in=ids).update(released_at=now, outcome=word)
+        unreleased.filter(step_execution_id__in=ids).update(released_at=now, outcome=word)
     if abandoned:
-        held.filter(step_execution_id__in=abandoned).delete()
+        unreleased.filter(step_execution_id__in=abandoned).delete()
     return drafts
 
 

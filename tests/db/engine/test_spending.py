@@ -13,6 +13,7 @@ from agents.models import AgentInstance, AgentLoss, AgentReservation, AgentUsage
 from agents.prices import Prices, cost_of, needed_by
 from agents.services.assignment import Assigned, reserve
 from agents.services.circuit import lock_for_marking
+from agents.services.held import read_held
 from agents.services.spending import note_spending
 from agents.work import Work, work_of
 from tests.db.agents.contexts import context_of
@@ -213,7 +214,7 @@ def test_turns_that_add_to_the_same_days_lose_nothing_and_never_block_each_other
                 if order.random() < 0.3:
                     lock_for_marking()
                     AgentInstance.objects.filter(id=order.choice(agents).id).update(last_error="x")
-                note_spending(ended, database_now())
+                note_spending(ended, read_held(running), database_now())
                 held = AgentReservation.objects.filter(step_execution_id__in=running)
                 held.update(released_at=database_now(), outcome="failed")
                 answers = reserve(contexts, database_now())
