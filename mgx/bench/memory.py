@@ -3,7 +3,7 @@
 import asyncio
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 from asgiref.sync import async_to_sync
@@ -35,11 +35,30 @@ def memory(scene: Scene, *, workers: int, size: int | None) -> Figures:
     count = size or 2_000
     [one] = _agents(scene, "one", 1)
     many = _agents(scene, "many", 5 * count)
-    figures = {"store_batched_per_second": _BATCH * _rate(count // _BATCH, _batch(one))}
+    rates = {"store_batched_per_second": _BATCH * _rate(count // _BATCH, _batch(one))}
     for place in many:
         store_memory(*place, "k0", _KIB)
     tidy()
-    figures |= {
+    rates |= _one_by_one(count, one, many)
+    rates |= _at_once(count, one, many)
+    return {
+        **{name: round(rate, 1) for name, rate in rates.items()},
+        **_ratios(scene, count, many),
+        "how": (
+            f"{count} calls, one after the other, in one process, or {_AT_ONCE} at a time on one"
+            " event loop of it, which share looks at the database and commits; entries of 1 KiB and"
+            " 100 KiB;"
+            f" store: a commit each, batched: {_BATCH} a commit; hot: from the cache, which asks"
+            " the database each time whether that is still true; cold: from the database, with"
+            " a commit that notes the use; ratios: the medians of a store, one that evicts in a"
+            f" memory of {_FULL} entries to one of {_SMALL}, and to one of many agents to one"
+        ),
+    }
+
+
+def _one_by_one(count: int, one: Place, many: Sequence[Place]) -> Figures:
+    """Return how much a second is done one call after the other."""
+    return {
         "store_per_second": _rate(count, lambda n: store_memory(*one, f"k{n % _FULL}", _KIB)),
         "hot_per_second": _rate(10 * count, lambda _: retrieve_memory(*one, "k0")),
         "cold_per_second": _rate(count, lambda n: retrieve_memory(*many[n], "k0")),
@@ -48,7 +67,11 @@ def memory(scene: Scene, *, workers: int, size: int | None) -> Figures:
         ),
         "cold_100kib_per_second": _rate(count // 20, lambda n: retrieve_memory(*one, f"large{n}")),
     }
-    figures |= {
+
+
+def _at_once(count: int, one: Place, many: Sequence[Place]) -> Figures:
+    """Return how much a second is done where many ask at the same time."""
+    return {
         f"store_{_AT_ONCE}_at_once_per_second": _rate_at_once(
             2 * count, lambda n: astore_memory(*one, f"k{n % _FULL}", _KIB)
         ),
@@ -62,11 +85,15 @@ def memory(scene: Scene, *, workers: int, size: int | None) -> Figures:
             count // 10, lambda n: astore_memory(*one, f"large{n}", _LARGE)
         ),
     }
+
+
+def _ratios(scene: Scene, count: int, many: Sequence[Place]) -> Figures:
+    """Return what a store costs in a large memory and among many, beside a small one and one."""
     [small] = _agents(scene, "small", 1, max_entries=_SMALL)
     [full] = _agents(scene, "full", 1, max_entries=_FULL)
     for place, entries in ((small, _SMALL), (full, _FULL)):
         store_memories(*place, [NewEntry(f"old{n}", _KIB) for n in range(entries)])
-    ratios = {
+    return {
         f"ratio_{_FULL}_to_{_SMALL}_entries": _ratio(
             count // 4,
             lambda n: store_memory(*full, f"new{n}", _KIB),
@@ -76,19 +103,6 @@ def memory(scene: Scene, *, workers: int, size: int | None) -> Figures:
             count // 4,
             lambda n: store_memory(*many[-n], "k0", _KIB),
             lambda n: store_memory(*many[0], "k0", _KIB),
-        ),
-    }
-    return {
-        **{name: round(rate, 1) for name, rate in figures.items()},
-        **ratios,
-        "how": (
-            f"{count} calls, one after the other, in one process, or {_AT_ONCE} at a time on one"
-            " event loop of it, which share looks at the database and commits; entries of 1 KiB and"
-            " 100 KiB;"
-            f" store: a commit each, batched: {_BATCH} a commit; hot: from the cache, which asks"
-            " the database each time whether that is still true; cold: from the database, with"
-            " a commit that notes the use; ratios: the medians of a store, one that evicts in a"
-            f" memory of {_FULL} entries to one of {_SMALL}, and to one of many agents to one"
         ),
     }
 

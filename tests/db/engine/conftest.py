@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from tests.db.agents.model_server import ModelServer, serving
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.scenes import Scene
 from tests.invariants import assert_invariants
@@ -70,3 +71,13 @@ def engine(launch: Callable[[], Driver]) -> Driver:
 def hand(_invariants: None) -> DriverByHand:
     """A driver that takes a turn when it is told to, and no other."""
     return DriverByHand()
+
+
+@pytest.fixture
+def server(settings: Any) -> Iterator[ModelServer]:
+    """A model behind an API of this machine, which the settings name."""
+    settings.MGX_ALLOWED_INTERNAL_HOSTS = ["127.0.0.1"]
+    with serving() as made:
+        settings.LLM_BASE_URL = made.url
+        settings.LLM_MODEL = "small"
+        yield made

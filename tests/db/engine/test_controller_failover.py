@@ -363,3 +363,14 @@ def test_claimants_at_once_never_let_two_trials_through(
             assert ended(run, 60).status == "completed"
     assert most[0] == 1
     assert again(worker).status == "idle"
+
+
+def test_an_agent_that_fails_at_one_step_and_succeeds_at_another_in_one_turn_is_in_service(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    worker = scene.agent(places=2)
+    scene.run(agent("bad", max_retries=0), agent("good"))
+    hand.turn()
+    down = Failed("http_503", "It is down", elsewhere=True)
+    hand.turn(hand.result("bad", down), hand.result("good"))
+    assert (again(worker).status, again(worker).faults) == ("idle", 0)

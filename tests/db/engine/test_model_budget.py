@@ -2,27 +2,17 @@
 taken for the other."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from agents.models import AgentDefinition, AgentReservation, AgentType, AgentUsage
-from tests.db.agents.model_server import ModelServer, serving
+from tests.db.agents.model_server import ModelServer
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.scenes import Scene, agent, request_of, steps_of, temporary
 from workflows.models import WorkflowExecution
 from workflows.policies import MONTHLY_AGENT_TOKENS
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def server(settings: Any) -> Iterator[ModelServer]:
-    settings.MGX_ALLOWED_INTERNAL_HOSTS = ["127.0.0.1"]
-    with serving() as made:
-        settings.LLM_BASE_URL = made.url
-        settings.LLM_MODEL = "small"
-        yield made
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from agents.services.tool_reading import kept
 from approvals.models import WorkflowStepApproval
 from tests.db.agents.contexts import context_of
 from tests.db.agents.fake_tool_server import ECHO, ToolHost, hosting
-from tests.db.agents.model_server import ModelServer, serving
+from tests.db.agents.model_server import ModelServer
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.scenes import Scene, agent, steps_of
 from workflows.models import Workspace
@@ -22,15 +22,6 @@ from workflows.services.access import create_workspace
 pytestmark = pytest.mark.django_db
 
 SECRET = "canary-secret-of-the-tools"
-
-
-@pytest.fixture
-def server(settings: Any) -> Iterator[ModelServer]:
-    settings.MGX_ALLOWED_INTERNAL_HOSTS = ["127.0.0.1"]
-    with serving() as made:
-        settings.LLM_BASE_URL = made.url
-        settings.LLM_MODEL = "small"
-        yield made
 
 
 @pytest.fixture

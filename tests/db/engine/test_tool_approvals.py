@@ -9,7 +9,7 @@ import pytest
 from agents.models import AgentDefinition, AgentInstance, AgentPause, AgentReservation, AgentType
 from agents.services.pauses import forget_memos
 from approvals.models import ApprovalStatus, WorkflowStepApproval
-from tests.db.agents.model_server import ModelServer, serving
+from tests.db.agents.model_server import ModelServer
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.scenes import Scene, agent, gate, request_of, steps_of, temporary
 from workflows.clock import database_now
@@ -36,15 +36,6 @@ class Deployed:
         self.calls.append((service, share))
         self.keys.append(context.idempotency_key)
         return {"deployed": share}
-
-
-@pytest.fixture
-def server(settings: Any) -> Iterator[ModelServer]:
-    settings.MGX_ALLOWED_INTERNAL_HOSTS = ["127.0.0.1"]
-    with serving() as made:
-        settings.LLM_BASE_URL = made.url
-        settings.LLM_MODEL = "small"
-        yield made
 
 
 @pytest.fixture
