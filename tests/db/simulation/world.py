@@ -33,7 +33,7 @@ from workflows.engine.turn import Result
 from workflows.errors import Conflict
 from workflows.events import append_events
 from workflows.handlers import StepContext
-from workflows.models import EngineDriver, WorkflowExecution, WorkflowStepExecution
+from workflows.models import EngineDriver, WorkflowStepExecution
 from workflows.policies import MAX_AGENT_STEPS
 from workflows.services.executions import cancel_execution
 from workflows.services.verbs import pause_execution, resume_execution
@@ -102,7 +102,9 @@ class Simulation:
             for driver in self.drivers:
                 driver.sleeps_until = None
             for _ in range(CALM_ACTS):
-                if not self._live_runs().exists():
+                if not select(
+                    "SELECT 1 FROM workflows_workflowexecution WHERE completed_at IS NULL"
+                ):
                     break
                 self.draw.choices([f for f, _ in _CALM], [weight for _, weight in _CALM])[0](self)
             check(self)
@@ -224,6 +226,8 @@ class Simulation:
 
     def _note(self, contexts: list[StepContext]) -> None:
         """Hold attempts whose start was committed to what was committed before."""
+        if not contexts:
+            return
         ids = [context.step_execution_id for context in contexts]
         rows = _rows(ids)
         for context in contexts:
@@ -328,9 +332,6 @@ class Simulation:
                         leases.heartbeat(driver.id)
                     except leases.Fenced:
                         self._restart(driver)
-
-    def _live_runs(self) -> Any:
-        return WorkflowExecution.objects.filter(completed_at=None)
 
 
 def _answer(kind: str, revision_count: int, rules: dict[str, Any]) -> tuple[str, str]:
