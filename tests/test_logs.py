@@ -11,9 +11,10 @@ from uuid import UUID
 
 import pytest
 
-from workflows.logs import JsonFormatter, StepContextFilter, TextFormatter, log_for
+from workflows.logs import JsonFormatter, LoggedStep, StepContextFilter, TextFormatter, log_for
 
 RUN = UUID("01a203dd-67e6-76e9-ac93-3996305a8071")
+STEP = UUID("01a203dd-67e6-76e9-ac93-3996305a8072")
 
 
 class Log:
@@ -92,7 +93,7 @@ def test_json_holds_the_traceback(as_json: Log) -> None:
 
 async def test_each_step_is_named_on_its_own_lines(as_json: Log) -> None:
     async def work(step: str) -> None:
-        log_for(RUN, step)
+        log_for(LoggedStep(RUN, step, STEP, 2))
         await asyncio.sleep(0)
         as_json.logger.info("%s works", step)
         await asyncio.to_thread(as_json.logger.info, "%s works in a thread", step)
@@ -103,17 +104,18 @@ async def test_each_step_is_named_on_its_own_lines(as_json: Log) -> None:
     assert len(of_steps) == 4
     for document in of_steps:
         assert document["execution_id"] == str(RUN)
+        assert (document["step_id"], document["attempt"]) == (str(STEP), 2)
         assert document["message"].startswith(document["step"])
     assert "step" not in last
 
 
 async def test_text_names_the_step_too(as_text: Log) -> None:
     async def work() -> None:
-        log_for(RUN, "deploy\nnow")
+        log_for(LoggedStep(RUN, "deploy\nnow", STEP, 2))
         as_text.logger.info("It works")
 
     await asyncio.create_task(work())
-    assert as_text.lines[0].endswith(f"It works [{RUN} deploy\\nnow]")
+    assert as_text.lines[0].endswith(f"It works [{RUN} deploy\\nnow #2]")
 
 
 @pytest.mark.parametrize(

@@ -23,18 +23,20 @@ _SECRETS = (
 
 
 class LoggedStep(NamedTuple):
-    """The step that a thread or a task of the event loop is working for."""
+    """The attempt at a step that a thread or a task of the event loop is working for."""
 
     execution_id: UUID
     step: str
+    step_id: UUID
+    attempt: int
 
 
 _step: ContextVar[LoggedStep | None] = ContextVar("logged_step", default=None)
 
 
-def log_for(execution_id: UUID, step: str) -> None:
+def log_for(step: LoggedStep) -> None:
     """Have every line that is logged from here on in this context say which step it is about."""
-    _step.set(LoggedStep(execution_id, step))
+    _step.set(step)
 
 
 class StepContextFilter(logging.Filter):
@@ -55,7 +57,7 @@ class _Formatter(logging.Formatter):
 
 
 class TextFormatter(_Formatter):
-    """``time level logger message [execution step]``."""
+    """``time level logger message [execution step #attempt]``."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -63,7 +65,9 @@ class TextFormatter(_Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record)
         about = getattr(record, "logged_step", None)
-        return f"{line} [{about.execution_id} {_escape(about.step)}]" if about else line
+        if about is None:
+            return line
+        return f"{line} [{about.execution_id} {_escape(about.step)} #{about.attempt}]"
 
     def format(self, record: logging.LogRecord) -> str:
         first, *rest = super().format(record).splitlines()
@@ -72,7 +76,7 @@ class TextFormatter(_Formatter):
 
 class JsonFormatter(_Formatter):
     """``time``, ``level``, ``logger``, ``message``; and where they are known ``execution_id``,
-    ``step`` and ``exception``."""
+    ``step``, ``step_id``, ``attempt`` and ``exception``."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -82,7 +86,12 @@ class JsonFormatter(_Formatter):
             "message": _without_secrets(record.getMessage()),
         }
         if about := getattr(record, "logged_step", None):
-            line |= {"execution_id": str(about.execution_id), "step": about.step}
+            line |= {
+                "execution_id": str(about.execution_id),
+                "step": about.step,
+                "step_id": str(about.step_id),
+                "attempt": about.attempt,
+            }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         text = json.dumps(line, ensure_ascii=False)

@@ -16,7 +16,7 @@ from workflows.engine.inputs import dump_json
 from workflows.engine.progress import Progress
 from workflows.engine.turn import Result
 from workflows.handlers import StepContext, WorkerFault, plugs
-from workflows.logs import log_for
+from workflows.logs import LoggedStep, log_for
 from workflows.tracing import traced
 
 logger = logging.getLogger("workflows.engine")
@@ -61,7 +61,6 @@ class Bodies:
         return list(self._tasks)
 
     async def _run(self, context: StepContext) -> None:
-        log_for(context.execution_id, context.name)
         with traced(context) as note:
             outcome = await run_body(context)
             note(outcome)
@@ -84,6 +83,10 @@ class Bodies:
 
 async def run_body(context: StepContext) -> Outcome:
     """Run one attempt and return what it came to; only a cancellation gets out."""
+    about = LoggedStep(
+        context.execution_id, context.name, context.step_execution_id, context.attempt
+    )
+    log_for(about)
     plug = plugs()[context.step.step_type]
     handler = plug.work
     assert handler is not None

@@ -1,6 +1,7 @@
 """Isolated tasks: a real process for each attempt, which ends with it whatever the task does."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -86,6 +87,19 @@ def test_an_async_task_runs_too(context: Any) -> None:
     outcome = outcome_of(context("awaited", word="hi"))
     assert isinstance(outcome, Completed), outcome
     assert outcome.text == '"hi"'
+
+
+def test_what_it_logs_says_which_attempt_it_is_about(
+    context: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOG_FORMAT", "json")
+    step = context("say", word="counted to ten")
+    assert isinstance(outcome_of(step), Completed)
+    [line] = [line for line in capfd.readouterr().err.splitlines() if "counted to ten" in line]
+    told = json.loads(line)
+    assert told["execution_id"] == str(step.execution_id)
+    assert (told["step"], told["step_id"]) == ("s", str(step.step_execution_id))
+    assert told["attempt"] == 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Tasks that nobody would want in the worker's own process."""
 
 import ctypes
+import logging
 import os
 import subprocess
 import sys
@@ -20,6 +21,11 @@ def where(context: StepContext, word: str) -> dict[str, Any]:
     """Say where and as what it runs."""
     print("this is no answer")  # noqa: T201
     return {"pid": os.getpid(), "key": context.idempotency_key, "word": word}
+
+
+@task("isolated.say")
+def say(word: str) -> None:
+    logging.getLogger("workflows").info("%s", word)
 
 
 @task("isolated.awaited")
