@@ -30,6 +30,38 @@ _PLUGS = (
     "STREAM_READERS",
     "OUTBOXES",
 )
+_A_CENTURY_OF_DAYS = 36_500
+_A_CENTURY_OF_SECONDS = 3_155_760_000
+_A_DAY_OF_SECONDS = 86_400
+#: Far more than there ever is: databases and memory count further.
+_VERY_MANY = 10**15
+#: Settings that are numbers, with the least and the most of each. Outside of them what must be
+#: kept is deleted, or nothing can be done.
+RANGES: dict[str, tuple[float, float]] = {
+    "MGX_RETENTION_DAYS": (0, _A_CENTURY_OF_DAYS),
+    "MGX_AGENT_MESSAGE_DAYS": (0, _A_CENTURY_OF_DAYS),
+    "MGX_MEMORY_HISTORY_DAYS": (0, _A_CENTURY_OF_DAYS),
+    "MGX_MEMORY_TTL_SECONDS": (1, _A_CENTURY_OF_SECONDS),
+    "MGX_MEMORY_MAX_BYTES": (1, _VERY_MANY),
+    "MGX_MEMORY_MAX_ENTRIES": (1, _VERY_MANY),
+    "MGX_MEMORY_CACHE_BYTES": (0, _VERY_MANY),
+    "MGX_LEASE_SECONDS": (0.1, _A_DAY_OF_SECONDS),
+    "MGX_HEARTBEAT_SECONDS": (0.01, _A_DAY_OF_SECONDS),
+    "MGX_DRAIN_SECONDS": (0, _A_DAY_OF_SECONDS),
+    "MGX_SQLITE_POLL_SECONDS": (0.001, _A_DAY_OF_SECONDS),
+    "MGX_DRIVER_CAPACITY": (1, _VERY_MANY),
+    "MGX_SYNC_THREADS": (1, 10_000),
+    "MGX_MAX_CRASHES": (0, _VERY_MANY),
+    "MGX_AGENT_FAULTS_UNTIL_OPEN": (1, _VERY_MANY),
+    "MGX_AGENT_PROBE_SECONDS": (0, _A_CENTURY_OF_SECONDS),
+    "MGX_MAX_HANDOFF_HOPS": (0, _VERY_MANY),
+    "MGX_MAX_OUTPUT_BYTES": (1, _VERY_MANY),
+    "MGX_MAX_STEPS": (1, _VERY_MANY),
+    "MGX_MAX_BODY_BYTES": (1, _VERY_MANY),
+    "MGX_MAX_DEPTH": (0, _VERY_MANY),
+    "MGX_ISOLATED_MEMORY_MB": (0, _VERY_MANY),
+    "MGX_API_CALLS_PER_MINUTE": (0, _VERY_MANY),
+}
 _OLDEST_SQLITE = (3, 37)
 _OLDEST_POSTGRESQL = 14
 _SHORTEST_KEY = 50
@@ -62,6 +94,20 @@ def check_engine_settings(**_: Any) -> list[CheckMessage]:
             hint="Raise MGX_LEASE_SECONDS, or lower MGX_HEARTBEAT_SECONDS to a third of it.",
             id="mgx.E002",
         )
+    ]
+
+
+@register(_OURS)
+def check_ranges(**_: Any) -> list[CheckMessage]:
+    """A number that makes no sense must not be taken for one that deletes or stops everything."""
+    return [
+        Error(
+            f"{setting} is {getattr(settings, setting)}.",
+            hint=f"Set {setting} to a number from {least:,} to {most:,}.",
+            id="mgx.E009",
+        )
+        for setting, (least, most) in RANGES.items()
+        if not least <= getattr(settings, setting) <= most
     ]
 
 

@@ -83,8 +83,8 @@ def prune(batch: int = BATCH) -> int:
     """Delete the messages that are older than they may be, and return how many there were."""
     now, count = database_now(), 0
     for workspace in Workspace.objects.order_by("id"):
-        limits = filter(None, (settings.MGX_AGENT_MESSAGE_DAYS, retention_days(workspace)))
-        if not (days := min(limits, default=0)):
+        limits = (settings.MGX_AGENT_MESSAGE_DAYS, retention_days(workspace))
+        if not (days := min((limit for limit in limits if limit > 0), default=0)):
             continue
         old = AgentMessage.objects.filter(
             workspace=workspace, created_at__lt=now - timedelta(days=days)

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.conf import settings as of_this_process
 from django.core.checks import run_checks
 from django.db import DatabaseError
 
@@ -39,6 +40,33 @@ def test_a_handler_that_cannot_be_imported_is_an_error(settings, setting, path) 
 def test_a_lease_shorter_than_two_heartbeats_is_an_error(settings) -> None:
     settings.MGX_LEASE_SECONDS, settings.MGX_HEARTBEAT_SECONDS = 10.0, 6.0
     assert ids(checks.check_engine_settings()) == {"mgx.E002"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("MGX_RETENTION_DAYS", -1),
+        ("MGX_RETENTION_DAYS", 1_000_000),
+        ("MGX_AGENT_MESSAGE_DAYS", -1),
+        ("MGX_MEMORY_MAX_ENTRIES", -1),
+        ("MGX_LEASE_SECONDS", float("inf")),
+        ("MGX_LEASE_SECONDS", float("nan")),
+    ],
+)
+def test_a_number_out_of_its_range_is_an_error(settings, setting, value) -> None:
+    setattr(settings, setting, value)
+    (message,) = checks.check_ranges()
+    assert message.id == "mgx.E009"
+    assert message.msg == f"{setting} is {value}."
+
+
+def test_every_number_of_ours_has_a_range() -> None:
+    numbers = {
+        name
+        for name in dir(of_this_process)
+        if name.startswith("MGX_") and type(getattr(of_this_process, name)) in (int, float)
+    }
+    assert numbers == set(checks.RANGES)
 
 
 def test_a_task_that_outlives_its_place_in_the_queue_is_an_error(settings) -> None:

@@ -72,7 +72,8 @@ def retention_days(workspace: Workspace) -> int:
     """Return for how many days the runs of a workspace are kept, 0 for ever."""
     days = workspace.settings.get(RETENTION_DAYS)
     is_number = isinstance(days, int) and not isinstance(days, bool) and days >= 0
-    return days if is_number else settings.MGX_RETENTION_DAYS
+    # Less than none, which the system checks refuse, deletes nothing.
+    return days if is_number else max(settings.MGX_RETENTION_DAYS, 0)
 
 
 def _prune_executions(workspace_id: UUID, before: datetime, batch: int) -> Iterator[int]:

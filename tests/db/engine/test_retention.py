@@ -110,6 +110,14 @@ def test_the_setting_of_the_installation_is_the_default(scene, hand, settings) -
     assert prune(later(31)).executions == 1
 
 
+def test_less_than_no_days_is_for_ever(scene, hand, settings) -> None:
+    settings.MGX_RETENTION_DAYS = -1
+    scene.run(task("a"))
+    hand.work()
+    found = prune(later(10_000))
+    assert (found.executions, found.events) == (0, 0)
+
+
 def test_only_the_workspace_that_wants_it_forgets(scene, hand, other_workspace, settings) -> None:
     settings.MGX_RETENTION_DAYS = 30
     keep(scene, 0)
