@@ -34,6 +34,11 @@ _YEARS_AHEAD = 9
 _LONGEST_SHIFT = timedelta(hours=3)
 # Fields that croniter fills in at random or by a hash, differently each time it is asked.
 _UNSTEADY = re.compile(r"(?i)(?<![a-z])[rh](?![a-z])")
+# A range, with a step or without.
+_RANGE = re.compile(r"(\w+)-(\w+)(?:/\d+)?")
+# Of days and months; L is the last day.
+_NUMBER_OF = {name: number for names in croniter.ALPHACONV for name, number in names.items()}
+_NUMBER_OF["l"] = 31
 _name: TypeAdapter[str] = TypeAdapter(Name)
 
 
@@ -103,9 +108,10 @@ def next_moment(cron: str, timezone: str, after: datetime) -> datetime | None:
     zone = ZoneInfo(timezone)
     is_hourly = cron.split()[1].startswith("*")
     local = after.astimezone(zone).replace(tzinfo=None) - _LONGEST_SHIFT
-    steps = croniter(cron, local, max_years_between_matches=_YEARS_AHEAD)
     second_time: list[datetime] = []
     try:
+        read = _RANGE.sub(_single_value, cron)
+        steps = croniter(read, local, max_years_between_matches=_YEARS_AHEAD)
         while True:
             wall: datetime = steps.get_next(datetime).replace(tzinfo=zone)
             first, second = wall.astimezone(UTC), wall.replace(fold=1).astimezone(UTC)
@@ -115,6 +121,14 @@ def next_moment(cron: str, timezone: str, after: datetime) -> datetime | None:
                 return min([first, *second_time])
     except (CroniterError, OverflowError):
         return min(second_time, default=None)
+
+
+def _single_value(part: re.Match[str]) -> str:
+    """Return a range of one value as that value: croniter takes it for all that there are."""
+    low, high = (
+        int(end) if end.isdecimal() else _NUMBER_OF.get(end.lower()) for end in part.groups()
+    )
+    return part[1] if low == high else part[0]
 
 
 def start_due(subject_ids: Sequence[UUID], now: datetime) -> list[EventDraft]:
