@@ -6,7 +6,7 @@ no engine was running start one together.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -28,6 +28,7 @@ from workflows.services.executions import check_inputs, start_scheduled
 
 TIMER_KIND = "schedule"
 MAX_CRON = 100
+_FIELDS = ("name", "cron", "timezone", "input_variables")
 #: The 29th of February comes again within so many years, also around 2100.
 _YEARS_AHEAD = 9
 #: How far clocks are set back or forward at most.
@@ -68,7 +69,7 @@ def create_schedule(
         created_by=user,
     )
     with transaction.atomic():
-        _check(schedule)
+        _check(schedule, _FIELDS)
         _save(schedule, database_now())
     return schedule
 
@@ -76,8 +77,8 @@ def create_schedule(
 def change_schedule(schedule_id: UUID, *, user: User, **changes: Any) -> WorkflowSchedule:
     """Set some of ``name``, ``cron``, ``timezone``, ``input_variables`` and ``is_active``.
 
-    Whoever switches a schedule on answers for its runs from then on. Raises as
-    ``create_schedule`` does.
+    Whoever switches a schedule on answers for its runs from then on. One that is off then may
+    say what does not fit any more, in what is not changed. Raises as ``create_schedule`` does.
     """
     with transaction.atomic():
         schedule = _take(schedule_id, user)
@@ -86,7 +87,7 @@ def change_schedule(schedule_id: UUID, *, user: User, **changes: Any) -> Workflo
             schedule.last_error = ""
         for field, value in changes.items():
             setattr(schedule, field, value)
-        _check(schedule)
+        _check(schedule, _FIELDS if schedule.is_active else changes)
         _save(schedule, database_now())
     return schedule
 
@@ -193,8 +194,8 @@ def _take(schedule_id: UUID, user: User) -> WorkflowSchedule:
     return schedule
 
 
-def _check(schedule: WorkflowSchedule) -> None:
-    """Refuse what is wrong with a schedule, all of it at once."""
+def _check(schedule: WorkflowSchedule, fields: Collection[str]) -> None:
+    """Refuse what is wrong with these fields of a schedule, all of it at once."""
     problems = []
     try:
         _name.validate_python(schedule.name)
@@ -210,6 +211,7 @@ def _check(schedule: WorkflowSchedule) -> None:
     elif has_zone and not next_moment(schedule.cron, schedule.timezone, database_now()):
         problems.append(Problem("", "never", "This moment never comes", "/cron"))
     problems += check_inputs(schedule.workflow, schedule.input_variables)
+    problems = [problem for problem in problems if problem.path.split("/")[1] in fields]
     if problems:
         raise InvalidInput("The schedule cannot be kept like this", problems)
     same = WorkflowSchedule.objects.filter(workflow=schedule.workflow, name=schedule.name)

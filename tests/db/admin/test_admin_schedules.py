@@ -4,6 +4,7 @@ import pytest
 from admin_addresses import add_page_of, list_of, page_of, posted_by
 
 from workflows.models import Timer, WorkflowSchedule
+from workflows.services.definitions import change_draft, publish
 from workflows.services.schedules import create_schedule
 
 pytestmark = pytest.mark.django_db
@@ -57,6 +58,18 @@ def test_switching_it_off_and_on_again_changes_who_answers_for_it(staff, nightly
     assert client.post(page_of(nightly), data).status_code == 302
     nightly.refresh_from_db()
     assert (nightly.is_active, nightly.created_by) == (True, users["editor"])
+
+
+def test_one_whose_inputs_no_longer_fit_is_switched_off(staff, nightly, workflow, users):
+    needed = [{"name": "task_description", "is_required": True}, {"name": "x", "is_required": True}]
+    change_draft(workflow, {"variables": needed}, user=users["editor"])
+    publish(workflow, user=users["editor"])
+    client = staff("editor")
+    data = posted_by(client.get(page_of(nightly)))
+    assert client.post(page_of(nightly), data | {"name": "Monthly"}).status_code == 200
+    del data["is_active"]
+    assert client.post(page_of(nightly), data).status_code == 302
+    assert not Timer.objects.exists()
 
 
 def test_deleting_it_deletes_its_timer(staff, nightly):

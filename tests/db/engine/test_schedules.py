@@ -14,7 +14,7 @@ from workflows.engine import timers
 from workflows.errors import Conflict, InvalidInput, NotPermitted, NotVisible
 from workflows.events import append_events
 from workflows.models import Timer, WorkflowExecution, WorkflowSchedule
-from workflows.services.definitions import create_workflow, delete_workflow
+from workflows.services.definitions import change_draft, create_workflow, delete_workflow, publish
 from workflows.services.schedules import (
     change_schedule,
     create_schedule,
@@ -243,6 +243,22 @@ def test_what_cannot_start_says_why_and_is_tried_at_the_next_moment(scene, sched
     assert "“x” is required" in said[needs.name]
     assert not WorkflowExecution.objects.exists()
     assert Timer.objects.filter(due_at__gt=database_now()).count() == 2
+
+
+def test_one_whose_inputs_no_longer_fit_can_be_switched_off_but_not_on(scene, schedule) -> None:
+    editor = scene.users["editor"]
+    kept = schedule()
+    needed = [{"name": "x", "data_type": "int", "is_required": True}]
+    change_draft(kept.workflow, {"variables": needed}, user=editor)
+    publish(kept.workflow, user=editor)
+    change_schedule(kept.pk, user=editor, is_active=False)
+    assert not Timer.objects.exists()
+    change_schedule(kept.pk, user=editor, name="Every evening", cron="0 18 * * *")
+    for given in ({"is_active": True}, {"cron": "99 * * * *"}, {"input_variables": {"y": 1}}):
+        with pytest.raises(InvalidInput):
+            change_schedule(kept.pk, user=editor, **given)
+    on = change_schedule(kept.pk, user=editor, is_active=True, input_variables={"x": 1})
+    assert Timer.objects.get().due_at == on.next_at
 
 
 def test_changing_it_moves_its_timer(scene, schedule) -> None:
