@@ -12,11 +12,13 @@ from workflows.api.steps import STATUSES
 from workflows.models import WorkflowExecution, WorkflowStepExecution
 from workflows.services.timeline import Attempt, Entry, entries_of, moved_steps
 
-OUTCOMES = ["running", "completed", "failed", "abandoned"]
+OUTCOMES = ["running", "completed", "failed", "asked", "abandoned"]
 
 
 class AttemptSerializer(serializers.Serializer[Attempt]):
-    """One attempt. ``started_at`` is null where it never began, or its event is no longer kept."""
+    """One attempt. ``started_at`` is null where it never began, or its event is no longer kept;
+    ``ended_at`` while it runs. ``asked``: it stopped to ask people; ``abandoned``: its worker went
+    away, at the latest when the next attempt began, or its run ended."""
 
     number = serializers.IntegerField()
     started_at = serializers.DateTimeField(allow_null=True)

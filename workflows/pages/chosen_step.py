@@ -24,8 +24,9 @@ ATTEMPTS_SHOWN: Final = 20
 
 VIEWS: Final = ("data", "attempts")
 
-#: What became of an attempt, as a status.
-_OUTCOMES: Final = {"abandoned": "cancelled"}
+#: What became of an attempt, as a status and in words of its own.
+_OUTCOMES: Final = {"abandoned": "cancelled", "asked": "waiting"}
+_WORDS: Final = {"abandoned": "Abandoned", "asked": "Asked people"}
 
 
 class Fact(NamedTuple):
@@ -165,11 +166,10 @@ class ChosenStep:
         words = shorten(error, 400)
         if code and status in ("failed", "timeout"):
             words = f"{code}: {words}" if words else code
-        is_lost = attempt.outcome == "abandoned"
         return AttemptLine(
             number=attempt.number,
             status=status,
-            word="Abandoned" if is_lost else "",
+            word=_WORDS.get(attempt.outcome, ""),
             started_at=attempt.started_at,
             seconds=seconds,
             error=words,

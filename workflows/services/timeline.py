@@ -38,8 +38,9 @@ class Stretch:
 class Attempt:
     """One attempt of a step.
 
-    `outcome`: `running`, `completed`, `failed`, or `abandoned` where its worker went away, or its
-    run ended, before it did.
+    `outcome`: `running`, `completed`, `failed`, `asked` where it stopped to ask people, or
+    `abandoned` where its worker went away, or its run ended, before it did. When a worker went
+    away is not always known: such an attempt has ended at the latest when the next one began.
     """
 
     number: int
@@ -110,7 +111,7 @@ def entries_of(rows: Sequence[WorkflowStepExecution]) -> list[Entry]:
 
 
 def _events(execution_id: UUID, step_ids: Iterable[UUID]) -> Iterable[tuple[Any, ...]]:
-    kinds = [EventType.STEP_STARTED.value, *_ENDS]
+    kinds = [EventType.STEP_STARTED.value, EventType.APPROVAL_REQUIRED.value, *_ENDS]
     events = Event.objects.of_execution(execution_id).filter(
         workflow_step_id__in=list(step_ids), event_type__in=kinds
     )
@@ -123,8 +124,13 @@ def _events(execution_id: UUID, step_ids: Iterable[UUID]) -> Iterable[tuple[Any,
 def _note(entry: Entry, event_type: str, moment: datetime, data: dict[str, Any]) -> None:
     number = data.get("attempt", 0)
     if event_type == EventType.STEP_STARTED:
-        _abandon_last(entry)
+        # One that went back to another worker told nothing: the next one begins.
+        _end_last(entry, moment, "abandoned")
         entry.attempts.append(Attempt(number, moment, agent=data.get("agent", "")))
+        return
+    if event_type == EventType.APPROVAL_REQUIRED:
+        if entry.row.step_type != "approval":  # a gate goes on waiting in the attempt that asked
+            _end_last(entry, moment, "asked")
         return
     last = entry.attempts[-1] if entry.attempts else None
     if last is None or last.number != number or last.ended_at is not None:
@@ -136,15 +142,17 @@ def _note(entry: Entry, event_type: str, moment: datetime, data: dict[str, Any])
     last.error_code = data.get("error_code", "")
 
 
-def _abandon_last(entry: Entry) -> None:
-    """An attempt that went back to another worker tells nothing: the next one begins."""
-    if entry.attempts and entry.attempts[-1].ended_at is None:
-        entry.attempts[-1].outcome = "abandoned"
-
-
 def _close(entry: Entry) -> None:
-    """An attempt of a step that was cancelled ended with it."""
+    """End with its step, or when it was handed back, an attempt whose end no event tells."""
+    row = entry.row
+    handed_back_at = row.due_at if row.status == StepStatus.RETRYING else None
+    if moment := row.completed_at or handed_back_at:
+        _end_last(entry, moment, "abandoned")
+
+
+def _end_last(entry: Entry, moment: datetime, outcome: str) -> None:
+    """End the latest attempt, unless it has ended."""
     last = entry.attempts[-1] if entry.attempts else None
-    if last and last.ended_at is None and entry.row.completed_at is not None:
-        last.ended_at = entry.row.completed_at
-        last.outcome = "abandoned"
+    if last and last.ended_at is None:
+        last.ended_at = moment
+        last.outcome = outcome

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from tests.db.engine.scenes import AT_ONCE, agent, gate, task
+from tests.db.engine.scenes import AT_ONCE, agent, gate, steps_of, task
 from workflows.core.outcomes import Failed
 from workflows.models import Event
 from workflows.services.executions import cancel_execution
@@ -91,14 +91,20 @@ def test_an_attempt_of_a_cancelled_run_ends_with_it(scene, hand, timeline) -> No
     assert (attempt["outcome"], attempt["ended_at"]) == ("abandoned", entry["completed_at"])
 
 
-def test_an_attempt_that_was_handed_back_is_abandoned(scene, hand, timeline) -> None:
+def test_an_attempt_that_was_handed_back_ended_when_it_was_or_when_the_next_began(
+    scene, hand, timeline
+) -> None:
     run = scene.run(task("long"))
     hand.turn()
     hand.holdings.hand_back_all()
     hand.holdings.forget()
+    [attempt] = timeline(run)["long"]["attempts"]
+    assert attempt["outcome"] == "abandoned"
+    assert moment(attempt["ended_at"]) == steps_of(run)["long"].due_at
     hand.turn()
-    outcomes = [attempt["outcome"] for attempt in timeline(run)["long"]["attempts"]]
-    assert outcomes == ["abandoned", "running"]
+    first, second = timeline(run)["long"]["attempts"]
+    assert (first["outcome"], first["ended_at"]) == ("abandoned", second["started_at"])
+    assert (second["outcome"], second["ended_at"]) == ("running", None)
 
 
 def test_it_outlives_its_events(scene, hand, timeline) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -117,6 +118,23 @@ def test_what_is_approved_is_called_once_and_the_conversation_goes_on(
     assert '"their_words":"Watch the error rate."' in last_result(server)
     forget_memos()
     assert not AgentPause.objects.exists()
+
+
+def test_the_attempt_that_asked_ended_when_it_did(
+    scene: Scene, hand: DriverByHand, model: AgentInstance, deployed: Deployed, api: Any
+) -> None:
+    run = asked(scene, hand)
+
+    def attempts() -> list[tuple[int, str, datetime]]:
+        [entry] = api("viewer").get(f"/api/v1/executions/{run.pk}/timeline/").json()["results"]
+        told = [(each["number"], each["outcome"], each["ended_at"]) for each in entry["attempts"]]
+        return [(number, outcome, datetime.fromisoformat(at)) for number, outcome, at in told]
+
+    first = (1, "asked", request_of(run).requested_at)
+    assert attempts() == [first]
+    scene.decide(run)
+    hand.work()
+    assert attempts() == [first, (2, "completed", act_of(run).completed_at)]
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def url(run, query=""):
     return f"/executions/{run.pk}/{query}"
 
 
-def tell(run, step, kind, **data):
+def tell(run, step, kind, *, ago=0.0, **data):
     event = EventDraft(
         kind,
         run.workspace_id,
@@ -83,7 +83,7 @@ def tell(run, step, kind, **data):
         workflow_step_id=step.pk,
         data={"step": step.name, **data},
     )
-    append_events([event], timezone.now())
+    append_events([event], timezone.now() - timedelta(seconds=ago))
 
 
 class TestBlocks:
@@ -253,6 +253,14 @@ class TestAttempts:
         tell(run, step, EventType.STEP_COMPLETED, attempt=1)
         words = text(viewer.get(url(run, "?step=fetch&view=attempts")))
         assert re.search("Attempt 1 Failed .* http_503: the registry is down", words)
+
+    def test_an_abandoned_attempt_ended_when_the_next_began(self, viewer, run_of):
+        run = run_of(task("fetch"))
+        [step] = add(row(run, "fetch"))
+        tell(run, step, EventType.STEP_STARTED, attempt=1, ago=90_000)
+        tell(run, step, EventType.STEP_STARTED, attempt=1, ago=89_993)
+        words = text(viewer.get(url(run, "?step=fetch&view=attempts")))
+        assert re.search(r"Attempt 1 Abandoned [\d:]+ , 7 s", words)
 
     def test_waiting_for_another_run_is_shortened_on_the_timeline(self, viewer, run_of):
         child = {"name": "sub", "step_type": "workflow", "config": {"workflow": "Inner"}}
