@@ -132,6 +132,18 @@ def test_i2_a_step_that_started_before_what_it_waits_for(done: Done) -> None:
     only("act started when only [] of ['gate'] had ended")
 
 
+def test_i2_a_step_that_started_before_the_one_before_it_in_a_sequence(done: Done) -> None:
+    steps = [task("later", step_order=2), task("first", step_order=1)]
+    block = {"name": "s", "step_type": "sequential", "config": {"steps": steps}}
+    run = done.scene.run(block)
+    done.hand.work()
+    assert violations() == []
+    rows = WorkflowStepExecution.objects.filter(execution=run)
+    began = rows.get(name="first").started_at
+    change(f"UPDATE {STEPS} SET started_at = %s WHERE id = %s", began, rows.get(name="later").id)
+    only("later started before first had ended")
+
+
 def test_i2_a_step_that_is_not_in_the_definition(done: Done) -> None:
     change(f"UPDATE {STEPS} SET name = 'ghost' WHERE id = %s", done.step("act").id)
     only("ghost is no step of the run's version")

@@ -2,13 +2,14 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import Any
 
+from workflows.core.structure import build_graphs, nodes_of
 from workflows.invariants.asking import STEP_END_EVENTS, STEP_ENDED, Query, as_json, as_moment
 
 _POSITION = re.compile(r"\[\d+\]$")
@@ -63,7 +64,7 @@ class _Stretch:
 def no_step_before_its_rule(query: Query) -> Iterator[str]:
     """I2: nothing started before the steps that it waits for had ended, as its rule says."""
     places = {
-        version: dict(_places(as_json(definition)["steps"]))
+        version: _places(as_json(definition)["steps"])
         for version, definition in query("SELECT id, definition FROM workflows_workflowversion")
     }
     rows = query(
@@ -120,15 +121,27 @@ def _had_ended(revisions: Iterable[_Stretch], then: _Stretch) -> bool:
     return bool(ended) and (then.is_again or len(ended) == len(known))
 
 
-def _places(steps: Iterable[Mapping[str, Any]], *, in_turn: bool = False) -> Iterator[Any]:
-    previous = None
+def _places(steps: Sequence[Mapping[str, Any]]) -> dict[str, _Place]:
+    """Return what each step of a definition waits for, those inside blocks too."""
+    every = {step["name"]: step for step in _every(steps)}
+    previous: dict[str, str] = {}
+    for block, graph in build_graphs(nodes_of(steps)).items():
+        if block and every[block]["step_type"] == "sequential":
+            previous |= {later: earlier for earlier, later in pairwise(graph.order)}
+    return {
+        name: _Place(
+            tuple(step.get("depends_on_steps") or ()),
+            step.get("trigger_rule") or "all_success",
+            previous.get(name),
+        )
+        for name, step in every.items()
+    }
+
+
+def _every(steps: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     for step in steps:
-        before = tuple(step.get("depends_on_steps") or ())
-        rule = step.get("trigger_rule") or "all_success"
-        yield step["name"], _Place(before, rule, previous if in_turn else None)
-        previous = step["name"]
-        inside = (step.get("config") or {}).get("steps") or ()
-        yield from _places(inside, in_turn=step["step_type"] == "sequential")
+        yield step
+        yield from _every((step.get("config") or {}).get("steps") or ())
 
 
 def _without_position(name: str, known: Mapping[str, Any]) -> tuple[str, str]:

@@ -106,6 +106,18 @@ def test_a_sequential_block_runs_its_steps_one_after_the_other(
     assert status_of(execution) == "completed"
 
 
+def test_the_steps_of_a_sequential_block_go_by_their_step_order(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    last = task("last", step_order=3)
+    execution = scene.run(sequential("s", last, task("b", step_order=2), task("a", step_order=1)))
+    hand.turn()
+    for step in ("a", "b", "last"):
+        assert set(hand.begun) == {step}
+        hand.finish(step)
+    assert status_of(execution) == "completed"
+
+
 def test_a_step_that_fails_fails_its_block_with_its_error(scene: Scene, hand: DriverByHand) -> None:
     execution = scene.run(
         parallel("p", task("bad"), task("next", after=["bad"]), task("good")),
