@@ -20,7 +20,7 @@ from workflows.pages.execution import ExecutionPage
 from workflows.pages.verbs import verbs_of
 from workflows.pages.workflow import WorkflowPage
 from workflows.services.definitions import publish
-from workflows.services.executions import cancel_execution, start_execution
+from workflows.services.executions import MAX_REASON, cancel_execution, start_execution
 
 DOOR: Final = "page"
 
@@ -80,11 +80,16 @@ def execution(request: PageRequest, execution_id: UUID) -> HttpResponse:
 def cancel(request: PageRequest, execution_id: UUID) -> HttpResponse:
     """Ask why a run is to be cancelled, then cancel it."""
     run = _execution(request, execution_id)
-    context = {"place": "executions", "run": run, **_rights(request)}
+    reason = request.POST.get("reason", "").strip().replace("\r\n", "\n")
+    context = {"place": "executions", "run": run, "reason": reason, "longest": MAX_REASON}
+    context |= _rights(request)
     if request.method != "POST":
         return answer(request, "workflows/cancel.html", context)
     try:
-        cancel_execution(run.pk, user=request.user, reason=request.POST.get("reason", "").strip())
+        cancel_execution(run.pk, user=request.user, reason=reason)
+    except InvalidInput as refusal:
+        context["error"] = refusal.message
+        return answer(request, "workflows/cancel.html", context, status=400)
     except Conflict as refusal:
         messages.error(request, f"{refusal.message}. Nothing was changed.")
     else:

@@ -17,7 +17,6 @@ from approvals.services.opening import (
     open_requests,
     required_event,
 )
-from approvals.services.texts import text_problem
 from workflows.clock import database_now
 from workflows.core.approval import Approval
 from workflows.core.canonical import dumps_canonical
@@ -29,6 +28,7 @@ from workflows.models import Project, Role, User, Workspace
 from workflows.net import ForbiddenAddress, check_url
 from workflows.services.access import require_role
 from workflows.services.definitions import validate_document
+from workflows.services.texts import text_problem
 
 _MAX_DESCRIPTION = 100_000
 _MAX_URL = 2_000

@@ -14,13 +14,13 @@ from approvals.models import Delegation, WorkflowStepApproval
 from approvals.rights import explain_refusal, has_own_right
 from approvals.services.pending import lock_pending, refuse_expired
 from approvals.services.records import approval_event
-from approvals.services.texts import text_problem
 from workflows.clock import database_now
 from workflows.core.errors import Problem
 from workflows.errors import InvalidInput, NotPermitted, NotVisible
 from workflows.events import EventDraft, EventType, append_events
 from workflows.models import Membership, Role, User, Workspace
 from workflows.services.access import require_role
+from workflows.services.texts import text_problem
 
 MAX_REASON = 500
 LONGEST = timedelta(days=366)
@@ -141,7 +141,9 @@ def _find_receiver(
     username: str, user: User, workspace_id: UUID
 ) -> tuple[User | None, list[Problem]]:
     """Return the member that is to stand in, or what keeps them from it."""
-    if problem := text_problem("to", username, 150, is_required=True):
+    if not username.strip():
+        return None, [Problem("", "required", "Name who stands in for you.", "/to")]
+    if problem := text_problem("to", username, 150):
         return None, [problem]
     if username == user.username:
         return None, [Problem("", "to_yourself", "Name somebody else.", "/to")]

@@ -13,11 +13,11 @@ from approvals.services.decisions import MAX_FEEDBACK, already_decided
 from approvals.services.records import approval_event
 from approvals.services.requests import visible_approval
 from workflows.clock import database_now
-from workflows.core.canonical import dumps_canonical
-from workflows.core.errors import Problem, UnstorableError
+from workflows.core.errors import Problem
 from workflows.errors import Conflict, InvalidInput, NotPermitted
 from workflows.events import EventType, append_events
 from workflows.models import User
+from workflows.services.texts import check_text
 
 __all__ = ["comment_line", "files_of", "review_file", "rolled_up"]
 
@@ -42,7 +42,7 @@ def review_file(
     """
     if outcome not in FileOutcome.values:
         raise _invalid("invalid_choice", "Approve, reject or request changes.", "/outcome")
-    _check_text("comment", comment)
+    check_text("comment", comment, MAX_FEEDBACK)
     with transaction.atomic():
         now = database_now()
         approval = _open(approval_id, user, digest)
@@ -85,9 +85,7 @@ def comment_line(
     Raises NotVisible, InvalidInput (``required``, ``unknown_file``, ``unknown_line`` …), and
     Conflict ``already_decided`` or ``stale_digest``.
     """
-    if not body.strip():
-        raise _invalid("required", "Write something.", "/body")
-    _check_text("body", body)
+    check_text("body", body, MAX_FEEDBACK, is_required=True)
     if side not in ("old", "new"):
         raise _invalid("invalid_choice", "A line is of the old or of the new file.", "/side")
     with transaction.atomic():
@@ -132,15 +130,6 @@ def _file(approval: Approval, path: str) -> File:
         if file.path == path:
             return file
     raise _invalid("unknown_file", "This request has no such file.", "/path")
-
-
-def _check_text(name: str, text: str) -> None:
-    if len(text) > MAX_FEEDBACK:
-        raise _invalid("too_long", f"Write at most {MAX_FEEDBACK} characters.", f"/{name}")
-    try:
-        dumps_canonical(text)
-    except UnstorableError as error:
-        raise _invalid(error.reason, error.message, f"/{name}") from None
 
 
 def _invalid(code: str, message: str, pointer: str) -> InvalidInput:

@@ -14,7 +14,6 @@ from django.db.models import F, QuerySet
 from approvals.models import Door, Outcome, Risk, StandingGrant, WorkflowStepApproval
 from approvals.rights import has_own_right
 from approvals.services.records import approval_event
-from approvals.services.texts import text_problem
 from approvals.services.votes import Ballot, cast
 from workflows.bulk import select, wake_engine
 from workflows.clock import database_now
@@ -29,6 +28,7 @@ from workflows.policies import FORBID_STANDING_GRANTS
 from workflows.services.access import require_role
 from workflows.services.definitions import draft_document
 from workflows.services.open_steps import every_step
+from workflows.services.texts import text_problem
 
 MAX_USES = 10_000
 MAX_NOTE = 500

@@ -11,13 +11,13 @@ from approvals.rights import can_decide
 from approvals.services.clock import plan_anew
 from approvals.services.pending import lock_pending, refuse_expired
 from approvals.services.records import approval_event, forget_timers
-from approvals.services.texts import text_problem
 from workflows.bulk import wake_engine
 from workflows.clock import database_now
-from workflows.errors import Conflict, InvalidInput, NotPermitted
+from workflows.errors import Conflict, NotPermitted
 from workflows.events import EventType, append_events
 from workflows.models import Role, User
 from workflows.services.access import require_role
+from workflows.services.texts import check_text
 
 MAX_TEXT = 10_000
 
@@ -28,7 +28,7 @@ def ask(approval_id: UUID, *, user: User, body: str) -> ApprovalQuestion:
     Raises NotVisible, NotPermitted unless ``user`` may decide on it, InvalidInput for a bad text,
     and Conflict ``already_decided`` or ``expired``.
     """
-    _check(body)
+    check_text("body", body, MAX_TEXT, is_required=True)
     with transaction.atomic():
         approval = lock_pending(approval_id, user)
         now = database_now()
@@ -53,7 +53,7 @@ def answer(question_id: UUID, *, user: User, body: str) -> ApprovalQuestion:
     Raises NotVisible, NotPermitted unless ``user`` asked for the decision or is an operator,
     InvalidInput for a bad text, and Conflict ``already_answered`` or ``already_decided``.
     """
-    _check(body)
+    check_text("body", body, MAX_TEXT, is_required=True)
     with transaction.atomic():
         found = ApprovalQuestion.objects.filter(id=question_id).values_list("approval_id")
         approval = lock_pending(found[0][0] if found else None, user)
@@ -90,11 +90,6 @@ def _go_on(approval: WorkflowStepApproval, now: datetime) -> None:
     )
     plan_anew([approval])
     wake_engine()
-
-
-def _check(body: str) -> None:
-    if problem := text_problem("body", body, MAX_TEXT, is_required=True):
-        raise InvalidInput(problem.message, [problem], code=problem.error_type)
 
 
 def _tell(

@@ -23,12 +23,12 @@ from approvals.services.records import (
     forget_timers,
     write_outcomes,
 )
-from approvals.services.texts import text_problem
 from workflows.clock import database_now
-from workflows.errors import Conflict, InvalidInput, NotVisible
+from workflows.errors import Conflict, NotVisible
 from workflows.events import EventType, append_events
 from workflows.models import Project, Role, User, WorkflowExecution, Workspace
 from workflows.services.access import require_role
+from workflows.services.texts import check_text
 
 __all__ = [
     "Request",
@@ -107,9 +107,7 @@ def visible_approval(approval_id: UUID, user: User) -> WorkflowStepApproval:
 
 def comment(approval_id: UUID, *, author: User, body: str) -> ApprovalComment:
     """Add a remark that decides nothing. Raises NotVisible, and InvalidInput for a bad text."""
-    problem = text_problem("body", body, MAX_FEEDBACK, is_required=True)
-    if problem:
-        raise InvalidInput(problem.message, [problem], code=problem.error_type)
+    check_text("body", body, MAX_FEEDBACK, is_required=True)
     approval = visible_approval(approval_id, author)
     with transaction.atomic():
         now = database_now()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from uuid import UUID
 
 from django.contrib import messages
@@ -34,7 +35,7 @@ def add_comment(request: PageRequest, approval_id: UUID) -> HttpResponse:
     try:
         comment(approval.pk, author=request.user, body=body)
     except MgxError as refusal:
-        return _refused(request, approval, refusal, "body", body)
+        return _refused(request, approval, refusal, {"body": body})
     return _back(approval, "comments")
 
 
@@ -47,7 +48,7 @@ def add_question(request: PageRequest, approval_id: UUID) -> HttpResponse:
     try:
         ask(approval.pk, user=request.user, body=body)
     except MgxError as refusal:
-        return _refused(request, approval, refusal, "body", body)
+        return _refused(request, approval, refusal, {"body": body})
     return _back(approval, "comments")
 
 
@@ -62,7 +63,7 @@ def add_answer(request: PageRequest, approval_id: UUID, question_id: UUID) -> Ht
     try:
         answer_question(question_id, user=request.user, body=body)
     except MgxError as refusal:
-        return _refused(request, approval, refusal, f"answer-{question_id}", body)
+        return _refused(request, approval, refusal, {f"answer-{question_id}": body})
     return _back(approval, "comments")
 
 
@@ -74,7 +75,7 @@ def take_back(request: PageRequest, approval_id: UUID) -> HttpResponse:
     try:
         open_now = retract(approval.pk, user=request.user, door=Door.PAGE)
     except MgxError as refusal:
-        return _refused(request, approval, refusal, "", "")
+        return _refused(request, approval, refusal, {"": ""})
     messages.success(request, f"Taken back. “{open_now.title}” waits for a decision again.")
     return redirect("request", open_now.pk)
 
@@ -84,13 +85,11 @@ def take_back(request: PageRequest, approval_id: UUID) -> HttpResponse:
 def pass_on(request: PageRequest, approval_id: UUID) -> HttpResponse:
     """Let somebody else decide in the reader's place."""
     approval = find_approval(request, approval_id)
-    reason = _text(request, "reason")
+    said = {name: _text(request, name) for name in ("to", "reason")}
     try:
-        given = delegate(
-            approval.pk, to=request.POST.get("to", ""), user=request.user, reason=reason
-        )
+        given = delegate(approval.pk, user=request.user, **said)
     except MgxError as refusal:
-        return _refused(request, approval, refusal, "to", reason)
+        return _refused(request, approval, refusal, said)
     name = given.delegate.get_full_name() or given.delegate.get_username()
     messages.success(request, f"{name} can decide in your place now. So can you.")
     return _back(approval, "people")
@@ -140,7 +139,7 @@ def show_receipt(request: PageRequest, approval_id: UUID) -> HttpResponse:
     try:
         document = receipt(approval.pk, user=request.user)
     except MgxError as refusal:
-        return _refused(request, approval, refusal, "", "")
+        return _refused(request, approval, refusal, {"": ""})
     text = json.dumps(document, cls=DjangoJSONEncoder, indent=2, ensure_ascii=False)
     response = HttpResponse(text, content_type="application/json")
     response["Content-Disposition"] = f'attachment; filename="receipt-{approval.pk}.json"'
@@ -151,13 +150,19 @@ def _refused(
     request: PageRequest,
     approval: WorkflowStepApproval,
     refusal: MgxError,
-    field: str,
-    text: str,
+    kept: Mapping[str, str],
 ) -> HttpResponse:
-    """Show the page again, with what was wrong beside the field, and what was written in it."""
+    """Show the page again with what was written, and what was wrong beside its field.
+
+    Args:
+        kept: what was written, by field; beside the first stands what is about none of them.
+    """
     if isinstance(refusal, NotVisible):
         raise refusal
-    form = DecisionForm("", "", {field: refusal.message}, kept={field: text})
+    problems = {each.path[1:]: each.message for each in getattr(refusal, "problems", ())}
+    errors = {field: problems[field] for field in kept if field in problems}
+    errors = errors or {next(iter(kept)): refusal.message}
+    form = DecisionForm("", "", errors, kept=kept)
     approval = find_approval(request, approval.pk)
     return show_request(request, approval, form, status=refusal_status(refusal))
 

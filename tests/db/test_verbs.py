@@ -112,6 +112,16 @@ def rows_of(run):
     return list(WorkflowExecution.objects.values()), Event.objects.count(), Signal.objects.count()
 
 
+@pytest.mark.parametrize("reason", ["a\0b", "\ud800", "x" * 10_001])
+@pytest.mark.parametrize("verb", [cancel_execution, pause_execution])
+def test_a_reason_that_cannot_be_kept_is_refused(run, operator, verb, reason):
+    before = rows_of(run)
+    with pytest.raises(InvalidInput) as caught:
+        verb(run.pk, user=operator, reason=reason)
+    assert [problem.path for problem in caught.value.problems] == ["/reason"]
+    assert rows_of(run) == before
+
+
 class TestPausing:
     def test_the_clock_stands_still_and_the_engine_is_woken(self, run, operator):
         since = database_now() - timedelta(seconds=30)

@@ -26,7 +26,7 @@ from workflows.admin.filters import BoundedPaginator, StepTypeFilter, WorkspaceF
 from workflows.admin.scope import ScopedAdmin, signed_in
 from workflows.errors import MgxError
 from workflows.models import WorkflowExecution, WorkflowStepExecution
-from workflows.services.executions import cancel_execution
+from workflows.services.executions import MAX_REASON, cancel_execution
 from workflows.services.verbs import (
     pause_execution,
     rerun_execution,
@@ -42,7 +42,7 @@ class CancelForm(forms.Form):
 
     reason = forms.CharField(
         required=False,
-        max_length=1_000,
+        max_length=MAX_REASON,
         widget=forms.Textarea(attrs={"class": "vLargeTextField", "rows": 2}),
     )
 

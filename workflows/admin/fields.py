@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.core.validators import ProhibitNullCharactersValidator
 
 from workflows.admin.display import pretty_json
 from workflows.core.canonical import dumps_canonical, loads_strict
@@ -83,6 +84,7 @@ class NamesField(forms.CharField):
 
     def to_python(self, value: Any) -> Any:
         text = super().to_python(value) or ""
+        ProhibitNullCharactersValidator()(text)
         if not text.startswith("["):
             return [name for part in text.split(",") if (name := part.strip())]
         try:

@@ -21,13 +21,13 @@ from workflows.api.fields import ObjectField, StrictSerializer, TextField, read_
 from workflows.api.idempotency import idempotent
 from workflows.models import Signal, WorkflowExecution
 from workflows.services import verbs
-from workflows.services.executions import cancel_execution
+from workflows.services.executions import MAX_REASON, cancel_execution
 
 
 class ReasonRequest(StrictSerializer):
     """Why a run is cancelled or paused."""
 
-    reason = TextField(required=False, default="", allow_blank=True, max_length=10_000)
+    reason = TextField(required=False, default="", allow_blank=True, max_length=MAX_REASON)
 
 
 class NothingRequest(StrictSerializer):

@@ -42,6 +42,10 @@ from workflows.models import (
 from workflows.querysets import ExecutionQuerySet
 from workflows.services.access import require_role
 from workflows.services.subworkflows import wake_parents
+from workflows.services.texts import check_text
+
+#: Characters of the reason for which a run is cancelled or paused.
+MAX_REASON = 10_000
 
 
 def start_execution(
@@ -203,11 +207,13 @@ def cancel_execution(
     """End a run now; once this has returned no step of it starts.
 
     Its open approvals are cancelled and its agents released. What a running step still brings is
-    refused. Raises NotVisible, NotPermitted, and Conflict ``already_ended`` with the status.
+    refused. Raises NotVisible, NotPermitted, InvalidInput where the reason cannot be kept, and
+    Conflict ``already_ended`` with the status.
     """
     execution = visible_execution(execution_id, user)
     if user is not None:
         require_role(user, execution.workspace_id, Role.OPERATOR)
+    check_text("reason", reason, MAX_REASON)
     with transaction.atomic():
         live = WorkflowExecution.objects.filter(id=execution_id, status__in=LIVE_EXECUTION_STATUSES)
         # Before the time is read: what a turn begins that was first here, began before the end.

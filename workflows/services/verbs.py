@@ -30,7 +30,8 @@ from workflows.events import SYSTEM, EventDraft, EventType, append_events
 from workflows.handlers import plugs
 from workflows.models import Role, Signal, User, WorkflowExecution, WorkflowStepExecution
 from workflows.services.access import require_role
-from workflows.services.executions import start_executions, visible_execution
+from workflows.services.executions import MAX_REASON, start_executions, visible_execution
+from workflows.services.texts import check_text
 
 _FAILED = frozenset({StepStatus.FAILED, StepStatus.TIMEOUT, StepStatus.CANCELLED})
 _signal_name: TypeAdapter[str] = TypeAdapter(Name)
@@ -42,11 +43,12 @@ def pause_execution(
     """Let nothing more of a run start until it is resumed; its clock stands still.
 
     What runs already ends and is recorded. Open approvals can be decided; what follows from them
-    waits. A sub-workflow's run is a run of its own, and goes on. Conflicts: ``already_ended``,
-    ``already_paused``.
+    waits. A sub-workflow's run is a run of its own, and goes on. InvalidInput where the reason
+    cannot be kept. Conflicts: ``already_ended``, ``already_paused``.
     """
     with transaction.atomic():
         execution, now = _take(execution_id, user)
+        check_text("reason", reason, MAX_REASON)
         _refuse_ended(execution)
         if execution.is_paused:
             raise _conflict(execution, "already_paused", "This run is paused already")

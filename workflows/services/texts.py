@@ -1,7 +1,8 @@
-"""Texts that people write beside a request: not too long, and nothing that cannot be stored."""
+"""Texts that people write: not too long, and nothing that cannot be stored."""
 
 from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import Problem, UnstorableError
+from workflows.errors import InvalidInput
 
 
 def text_problem(
@@ -15,5 +16,12 @@ def text_problem(
     try:
         dumps_canonical(text)
     except UnstorableError as error:
-        return Problem("", error.reason, error.message, f"/{name}")
+        words = f"{error.message[:1].upper()}{error.message[1:]}."
+        return Problem("", error.reason, words, f"/{name}")
     return None
+
+
+def check_text(name: str, text: str, longest: int, *, is_required: bool = False) -> None:
+    """Raise InvalidInput if something is wrong with the one text that a verb is given."""
+    if problem := text_problem(name, text, longest, is_required=is_required):
+        raise InvalidInput(problem.message, [problem], code=problem.error_type)
