@@ -256,7 +256,7 @@ def _changed(
     come = range(stretch.start_new, stretch.end_new)
     faced = min(len(gone), len(come), max(0, budget.lines))
     pairs = [
-        budget.marker.mark(_cut(old[gone[i]]), _cut(new[come[i]]))
+        budget.marker.mark(_named(old[gone[i]]), _named(new[come[i]]))
         if len(gone) == len(come)
         else ([Part(_cut(old[gone[i]]), False)], [Part(_cut(new[come[i]]), False)])
         for i in range(faced)
@@ -291,7 +291,10 @@ def _take(budget: _Budget) -> bool:
 
 def _cut(line: str) -> str:
     """A line as it is shown: bounded, and with nothing in it that would hide or turn its text."""
-    line = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…"
+    return _named(line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…")
+
+
+def _named(line: str) -> str:
     return line if line.isascii() and line.isprintable() else _HIDDEN.sub(_name, line)
 
 

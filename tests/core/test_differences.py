@@ -134,10 +134,34 @@ def test_what_cannot_be_read_is_compared_as_it_is() -> None:
 def test_values_and_changes_are_bounded() -> None:
     long = workflow(task("a", inputs={"text": "x" * 100_000, "list": [1] * 100_000}))
     for change in differences(workflow(task("a")), long):
-        assert isinstance(change.after, str)
-        assert len(change.after) == LONGEST_VALUE + 1
+        shown = change.bounded().after
+        assert isinstance(shown, str)
+        assert len(shown) == LONGEST_VALUE + 1
     many = workflow(*[task(f"s{number}") for number in range(MOST_CHANGES + 1)])
     assert len(differences(workflow(task("a")), many)) == MOST_CHANGES
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        ("x" * 2_500 + " never", "x" * 2_500 + " always", ("never", "always")),
+        ("x" * 2_500, "x" * 2_500 + " always", ("x", "x always")),
+        ([7] * 1_500 + [8], [7] * 1_500 + [9], ("8]", "9]")),
+        ("short", "x" * 2_500, ("short", "xxx…")),
+    ],
+)
+def test_long_values_are_cut_around_what_differs(
+    before: Any, after: Any, shown: tuple[str, str]
+) -> None:
+    (change,) = differences(
+        workflow(task("a", inputs={"x": before})), workflow(task("a", inputs={"x": after}))
+    )
+    assert (change.before, change.after) == (before, after)
+    bounded = change.bounded()
+    assert bounded.before.endswith(shown[0])
+    assert bounded.after.endswith(shown[1])
+    assert bounded.before != bounded.after
+    assert max(len(bounded.before), len(bounded.after)) <= LONGEST_VALUE + 2
 
 
 values = st.recursive(

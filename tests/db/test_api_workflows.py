@@ -386,6 +386,18 @@ class TestDifferences:
         assert editor.get(f"{url}differences/?from=2&to=2").json()["changes"] == []
         assert editor.get(f"{url}differences/").json()["changes"] == []
 
+    def test_of_long_texts_the_place_that_differs_is_shown(self, editor, url, document):
+        title = document["steps"][1]["config"]["approval"]
+        told = []
+        for word in ("never", "always"):
+            title["description"] = "y" * 2_500 + f" {word} ask"
+            assert editor.put(url, document, format="json").status_code == 200
+            told = editor.post(f"{url}publish/").json()["changes"]
+        (change,) = told
+        assert change["before"].startswith("…yyy")
+        assert change["before"].endswith(" never ask")
+        assert change["after"].endswith(" always ask")
+
     def test_without_a_version_there_is_only_the_draft(self, editor, document):
         made = create(editor, {**document, "draft": True}).json()
         answer = editor.get(f"{URL}{made['id']}/differences/").json()

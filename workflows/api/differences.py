@@ -30,7 +30,8 @@ class AnyValueField(serializers.Field[Any, Any, Any, Any]):
 class ChangeItem(serializers.Serializer[Any]):
     """One place that differs. ``path`` is a JSON pointer into the step ``step_name``, or into the
     workflow where that is empty; there variables stand under their names. A step that moved says
-    in which block it stands and after which step. Long values are cut, and are texts then."""
+    in which block it stands and after which step. Long values are texts, cut to a stretch around
+    the first place at which they differ; "…" stands where something is left out."""
 
     kind = serializers.ChoiceField(["added", "removed", "changed", "moved"])
     step_name = serializers.CharField(allow_blank=True)
@@ -79,7 +80,7 @@ def change_items(changes: Iterable[Change]) -> list[dict[str, Any]]:
             "before": change.before,
             "after": change.after,
         }
-        for change in changes
+        for change in (each.bounded() for each in changes)
     ]
 
 

@@ -25,11 +25,15 @@ class Stretch:
     end_new: int
 
 
-def compare(old: Sequence[str], new: Sequence[str]) -> list[Stretch]:
-    """Return the stretches of two sequences in their order, by turns the same and changed."""
+def compare(old: Sequence[str], new: Sequence[str], most_pairs: int = MOST_PAIRS) -> list[Stretch]:
+    """Return the stretches of two sequences in their order, by turns the same and changed.
+
+    Where more than `most_pairs` would have to be compared between what is the same at the
+    beginning and at the end, all of it counts as changed.
+    """
     found: list[Stretch] = []
     at_old = at_new = 0
-    for i, j, length in [*_matches(old, new), (len(old), len(new), 0)]:
+    for i, j, length in [*_matches(old, new, most_pairs), (len(old), len(new), 0)]:
         if (i, j) != (at_old, at_new):
             found.append(Stretch(False, at_old, i, at_new, j))
         at_old, at_new = i + length, j + length
@@ -42,7 +46,15 @@ def compare(old: Sequence[str], new: Sequence[str]) -> list[Stretch]:
     return found
 
 
-def _matches(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+def same_beginning(one: str, other: str) -> int:
+    """Return how many characters two texts begin with in common."""
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+def _matches(
+    old: Sequence[str], new: Sequence[str], most_pairs: int
+) -> Iterator[tuple[int, int, int]]:
     """Yield where something is the same on both sides, and for how many items."""
     head, most = 0, min(len(old), len(new))
     while head < most and old[head] == new[head]:
@@ -52,7 +64,7 @@ def _matches(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[int, int,
         tail += 1
     yield 0, 0, head
     middle_old, middle_new = old[head : len(old) - tail], new[head : len(new) - tail]
-    if len(middle_old) * len(middle_new) <= MOST_PAIRS:
+    if len(middle_old) * len(middle_new) <= most_pairs:
         for i, j in _common(middle_old, middle_new):
             yield head + i, head + j, 1
     yield len(old) - tail, len(new) - tail, tail

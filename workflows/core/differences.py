@@ -3,14 +3,17 @@
 import json
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from workflows.core.comparison import same_beginning
 from workflows.core.definition import read_fields
 from workflows.core.errors import DefinitionError
 
 MOST_CHANGES: Final = 1_000
 LONGEST_VALUE: Final = 2_000
+#: How much of a long text is shown before the first place at which it differs.
+BEFORE_DIFFERENCE: Final = 200
 
 #: Stands for a value where there is no place for one.
 MISSING: Final = object()
@@ -29,8 +32,8 @@ class Change:
         step_name: the step that it is in; "" for the workflow's own fields.
         path: the keys to the place in its step or in the workflow; variables stand under their
             names. Empty where it is about the step as a whole.
-        before, after: the values, cut to what can be shown; None on the side where there is none.
-            Of a step that moved: the names of its block and of the step before it.
+        before, after: the values, whole; None on the side where there is none. Of a step that
+            moved: the names of its block and of the step before it.
     """
 
     kind: Kind
@@ -38,6 +41,17 @@ class Change:
     path: Path
     before: Any = None
     after: Any = None
+
+    def bounded(self) -> "Change":
+        """Return the change with both values bounded: long ones as texts, cut to a stretch around
+        the first place at which they differ."""
+        before, after = texts_of(self.before, self.after)
+        if max(len(before), len(after)) <= LONGEST_VALUE:
+            return self
+        start = max(0, same_beginning(before, after) - BEFORE_DIFFERENCE)
+        return replace(
+            self, before=_cut(self.before, before, start), after=_cut(self.after, after, start)
+        )
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
@@ -69,10 +83,24 @@ def walk(before: Any, after: Any, path: Path = ()) -> Iterator[tuple[Path, Any, 
         yield path, before, after
 
 
-def text_of(value: Any) -> str:
-    """Return a value as it is shown: a text as it is, anything else as JSON, both bounded."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+def texts_of(before: Any, after: Any) -> tuple[str, str]:
+    """Return two values that differ as they are read: a text as it is, anything else as JSON.
+
+    What would read alike that way (5 and "5") is JSON on both sides. `MISSING` is nothing.
+    """
+    as_read, other = (side if isinstance(side, str) else _json(side) for side in (before, after))
+    return (as_read, other) if as_read != other else (_json(before), _json(after))
+
+
+def _json(value: Any) -> str:
+    return "" if value is MISSING else json.dumps(value, ensure_ascii=False)
+
+
+def _cut(value: Any, text: str, start: int) -> Any:
+    if not start and len(text) <= LONGEST_VALUE:
+        return value
+    end = start + LONGEST_VALUE
+    return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"
 
 
 def _is_same(before: Any, after: Any) -> bool:
@@ -110,29 +138,24 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Ch
     moved = _moved(old, new)
     for name, step in new.items():
         if name not in old:
-            yield Change("added", name, (), None, _bounded(step.fields))
+            yield Change("added", name, (), None, step.fields)
             continue
         if name in moved:
             yield Change("moved", name, (), old[name].place, step.place)
         yield from _compare(name, old[name].fields, step.fields)
     for name, step in old.items():
         if name not in new:
-            yield Change("removed", name, (), _bounded(step.fields), None)
+            yield Change("removed", name, (), step.fields, None)
 
 
 def _compare(step: str, before: Any, after: Any) -> Iterator[Change]:
     for path, old, new in walk(before, after):
         if old is MISSING:
-            yield Change("added", step, path, None, _bounded(new))
+            yield Change("added", step, path, None, new)
         elif new is MISSING:
-            yield Change("removed", step, path, _bounded(old), None)
+            yield Change("removed", step, path, old, None)
         else:
-            yield Change("changed", step, path, _bounded(old), _bounded(new))
-
-
-def _bounded(value: Any) -> Any:
-    text = text_of(value)
-    return value if len(text) <= LONGEST_VALUE else text
+            yield Change("changed", step, path, old, new)
 
 
 def _spelled_out(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from workflows.core.differences import MISSING, Change, differences
-from workflows.pages.differences import Difference, Part, find_differences, shown_path
+from workflows.pages.differences import Difference, Marker, Part, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +24,19 @@ def find_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[St
     if before == after:
         return []
     found: dict[str, StepChange] = {}
+    marker = Marker()
     for change in differences(before, after):
         kind = change.kind if not change.path else "changed"
         step = found.setdefault(change.step_name, StepChange(change.step_name, kind))
-        step.differences.append(_difference(change))
+        step.differences.append(_difference(change, marker))
     return list(found.values())
 
 
-def _difference(change: Change) -> Difference:
+def _difference(change: Change, marker: Marker) -> Difference:
     if change.path:
         before = MISSING if change.kind == "added" else change.before
         after = MISSING if change.kind == "removed" else change.after
-        return replace(find_differences(before, after)[0], path=shown_path(change.path))
+        return marker.difference(before, after, change.path)
     if change.kind == "moved":
         return Difference("", _line(_place(change.before)), _line(_place(change.after)))
     before, after = (_summary(side) if side else "" for side in (change.before, change.after))
@@ -43,7 +44,7 @@ def _difference(change: Change) -> Difference:
 
 
 def _line(text: str) -> list[Part]:
-    return [Part(text, False)] if text else []
+    return [Part(shortened(text), False)] if text else []
 
 
 def _place(place: Mapping[str, str]) -> str:
@@ -51,10 +52,8 @@ def _place(place: Mapping[str, str]) -> str:
     return f"{block}, after {place['after']}" if place["after"] else f"{block}, first"
 
 
-def _summary(step: Any) -> str:
+def _summary(step: Mapping[str, Any]) -> str:
     """A step in one line: its type, what it comes after, how often it is tried again."""
-    if not isinstance(step, Mapping):
-        return str(step)
     config = step.get("config") or {}
     after = ", ".join(step.get("depends_on_steps") or ())
     retries = step.get("max_retries")

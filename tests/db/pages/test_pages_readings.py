@@ -1,5 +1,6 @@
 """What the pages make of data, without a page: payloads, differences, timelines, consequences."""
 
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -9,7 +10,7 @@ from approvals.pages import payload
 from approvals.pages.following import Following, silence_of
 from approvals.pages.payload import render_markdown, render_payload
 from workflows.models import WorkflowExecution, WorkflowStepExecution
-from workflows.pages.differences import MOST_DIFFERENCES, find_differences
+from workflows.pages.differences import MOST_DIFFERENCES, Part, find_differences
 from workflows.pages.documents import shorten, show_json
 from workflows.pages.graphs import edges_of, surroundings
 from workflows.pages.timeline import AXIS, Stretch, Timeline
@@ -107,6 +108,46 @@ class TestDifferences:
         assert len(find_differences(before, after)) == MOST_DIFFERENCES
         (found,) = find_differences("a b " * 50_000, "b a " * 50_000)
         assert sum(len(part.text) for part in found.before) < 5_000
+        assert found.before[-1] == Part("… 198,000 more characters", is_changed=True)
+
+    @pytest.mark.parametrize("middle", ["y" * 9_000, " and so on" * 900], ids=["word", "words"])
+    def test_every_change_of_a_long_text_is_shown_with_what_stands_beside_it(self, middle):
+        (found,) = find_differences(
+            f"Do {middle} never {middle} at night", f"Do {middle} always {middle} by day"
+        )
+        for parts, words in (
+            (found.before, ["never", "at night"]),
+            (found.after, ["always", "by day"]),
+        ):
+            assert [part.text for part in parts if part.is_changed] == words
+            assert sum(len(part.text) for part in parts) < 1_000
+            assert parts[0].text.startswith("…")
+            assert middle[:100] in parts[2].text
+            assert middle[-100:] in parts[2].text
+
+    def test_what_is_only_put_in_is_shown_where_it_stands_on_both_sides(self):
+        (found,) = find_differences("x " * 3_000, "x " * 1_500 + "not " + "x " * 1_500)
+        assert [part.text for part in found.after if part.is_changed] == ["not "]
+        assert "x x x" in found.before[0].text
+        assert len(found.before[0].text) < 1_000
+
+    def test_one_endless_word_is_marked_from_where_it_differs(self):
+        (found,) = find_differences("f" * 5_000 + "0", "f" * 5_000 + "1")
+        assert [part.text for part in found.before if part.is_changed] == ["0"]
+        assert [part.text for part in found.after if part.is_changed] == ["1"]
+
+    def test_a_number_that_becomes_a_text_does_not_read_like_it(self):
+        (found,) = find_differences({"n": 5}, {"n": "5"})
+        assert [part.text for part in found.before] == ["5"]
+        assert "".join(part.text for part in found.after) == '"5"'
+
+    def test_long_texts_take_no_longer(self):
+        start = time.process_time()
+        words = "a b c d " * 20_000
+        before = {"one": words, **{str(n): words[n:9_000] for n in range(150)}}
+        after = {"one": words[::-1], **{str(n): words[9_000:n:-1] for n in range(150)}}
+        assert len(find_differences(before, after)) == 151
+        assert time.process_time() - start < 3
 
 
 class TestTimeline:

@@ -44,6 +44,13 @@ class TestTheDiff:
         assert re.search(r'is-gone">.{0,400}Removed: .{0,80}line <mark>20</mark>', page)
         assert re.search(r'is-new">.{0,400}Added: .{0,80}line <mark>twenty</mark>', page)
 
+    def test_a_change_far_into_a_long_line_is_marked(self, approver, ask):
+        before, after = (f"{'y' * 2_500} {word} ask" for word in ("never", "always"))
+        approval = ask(data={"files": [{"path": "a", "before": before, "after": after}]})
+        page = html(approver.get(url(approval)))
+        assert "<mark>never</mark> ask" in page
+        assert "<mark>always</mark> ask" in page
+
     def test_what_stays_is_folded_but_for_what_is_near(self, approver, approval):
         page = html(approver.get(url(approval)))
         assert "16 unchanged lines" in page

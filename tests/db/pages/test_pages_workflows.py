@@ -150,6 +150,20 @@ class TestDraft:
         assert "<ins>1800</ins>" in page
         assert "Publish version 2" in page
 
+    def test_a_change_far_into_a_long_text_is_marked(self, client_for, workspace, users):
+        def prompting(word):
+            inputs = {"prompt": "y" * 2_500 + f" {word} ask"}
+            config = {"task": "transform", "inputs": inputs}
+            return {"name": "Long", "steps": [{"name": "a", "step_type": "task", "config": config}]}
+
+        made = create_workflow(
+            workspace=workspace, document=prompting("never"), user=users["editor"]
+        )
+        replace_draft(made, prompting("always"), user=users["editor"])
+        page = html(client_for("editor").get(url(made)))
+        assert "<del>never</del> ask" in page
+        assert "<ins>always</ins> ask" in page
+
     def test_without_changes_there_is_nothing_to_publish(self, client_for, workflow):
         assert "Publish version" not in html(client_for("editor").get(url(workflow)))
 
