@@ -4,7 +4,7 @@ Every door calls these. Each raises NotVisible and NotPermitted, and Conflict wi
 where that does not allow it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from workflows.clock import database_now
 from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import Problem, UnstorableError
 from workflows.core.ids import step_execution_id
-from workflows.core.names import Name
+from workflows.core.names import Name, name_in_definition
 from workflows.core.revisions import rows_of_today
 from workflows.core.states import (
     RETRYABLE_EXECUTION_STATUSES,
@@ -31,6 +31,7 @@ from workflows.handlers import plugs
 from workflows.models import Role, Signal, User, WorkflowExecution, WorkflowStepExecution
 from workflows.services.access import require_role
 from workflows.services.executions import MAX_REASON, start_executions, visible_execution
+from workflows.services.open_steps import BLOCKS, every_step
 from workflows.services.texts import check_text
 
 _FAILED = frozenset({StepStatus.FAILED, StepStatus.TIMEOUT, StepStatus.CANCELLED})
@@ -98,7 +99,7 @@ def retry_execution(execution_id: UUID, *, user: User | None) -> WorkflowExecuti
         if execution.parent_step_id and not is_awaited(execution.parent_step_id):
             text = "Nothing waits for this run any more: retry the run that started it"
             raise _conflict(execution, "belongs_to_ended_run", text)
-        steps = _new_revisions(execution.pk, now)
+        steps = _new_revisions(execution, now)
         _change(
             execution,
             status=ExecutionStatus.PENDING,
@@ -214,32 +215,34 @@ def _lock_parent(execution_id: UUID) -> None:
     list(parents.select_for_update().values_list("id"))
 
 
-def _new_revisions(execution_id: UUID, now: datetime) -> list[WorkflowStepExecution]:
+def _new_revisions(execution: WorkflowExecution, now: datetime) -> list[WorkflowStepExecution]:
     """Return the next revision of each step that a retry does anew, not written yet.
 
-    What failed could begin ``now``, however long ago the steps before it have ended: that counts
-    where it has to wait for an agent, and may not do so for ever.
+    What stands in a block that failed by itself has none: the block comes to it again. What failed
+    could begin ``now``, however long ago the steps before it have ended: that counts where it has
+    to wait for an agent, and may not do so for ever.
     """
-    rows = WorkflowStepExecution.objects.filter(execution_id=execution_id).order_by("revision")
+    rows = WorkflowStepExecution.objects.filter(execution=execution).order_by("revision")
     fields = ("name", "parent", "step_type", "revision", "status", "skip_reason", "error_code")
     sent_back = ("feedback", "revised_at")
     latest = rows_of_today({row.name: row for row in rows.only(*fields, *sent_back)})
-    done_anew = [row for row in latest.values() if _is_done_anew(row, latest)]
-    blocks = {row.parent for row in done_anew}
+    failed = [row for row in latest.values() if _is_done_anew(row, latest)]
+    begin_again = _blocks_failed_by_themselves(failed, execution.version.definition)
     return [
         WorkflowStepExecution(
-            id=step_execution_id(execution_id, row.name, row.revision + 1),
-            execution_id=execution_id,
+            id=step_execution_id(execution.pk, row.name, row.revision + 1),
+            execution_id=execution.pk,
             name=row.name,
             parent=row.parent,
             step_type=row.step_type,
             revision=row.revision + 1,
             feedback=row.feedback,
-            revised_at=now if _failed_by_itself(row, blocks) else row.revised_at,
+            revised_at=now if row.name in begin_again else row.revised_at,
             status=StepStatus.PENDING,
             due_at=now if _is_work(row) and row.status in _FAILED else None,
         )
-        for row in done_anew
+        for row in failed
+        if begin_again.isdisjoint(_blocks_around(row, latest))
     ]
 
 
@@ -251,16 +254,34 @@ def _is_done_anew(row: WorkflowStepExecution, latest: dict[str, WorkflowStepExec
     return not row.parent or _is_done_anew(latest[row.parent], latest)
 
 
-def _failed_by_itself(row: WorkflowStepExecution, blocks: Collection[str]) -> bool:
-    """Whether it is a block that failed although no step in it did, and not for want of rounds
-    that a failure elsewhere has kept from it.
+def _blocks_failed_by_themselves(
+    failed: Collection[WorkflowStepExecution], definition: dict[str, Any]
+) -> frozenset[str]:
+    """Return the blocks that failed although no step in them did whose failure counts, and not
+    for want of rounds that a failure elsewhere has kept from them."""
+    definitions = {step["name"]: step for step in every_step(definition)}
 
-    ``blocks``: those in which there is a step that is done anew.
-    """
-    is_failed_block = (
-        row.step_type in ("parallel", "sequential") and row.status == StepStatus.FAILED
+    def is_tolerated(row: WorkflowStepExecution) -> bool:
+        config = definitions[name_in_definition(row.name, definitions)].get("config") or {}
+        return row.status in _FAILED and bool(config.get("continue_on_error"))
+
+    by_their_steps = {row.parent for row in failed if not is_tolerated(row)}
+    return frozenset(
+        row.name
+        for row in failed
+        if row.step_type in BLOCKS
+        and row.status == StepStatus.FAILED
+        and row.name not in by_their_steps
+        and row.error_code != "halted"
     )
-    return is_failed_block and row.name not in blocks and row.error_code != "halted"
+
+
+def _blocks_around(
+    row: WorkflowStepExecution, latest: dict[str, WorkflowStepExecution]
+) -> Iterator[str]:
+    while row.parent:
+        yield row.parent
+        row = latest[row.parent]
 
 
 def _is_work(row: WorkflowStepExecution) -> bool:

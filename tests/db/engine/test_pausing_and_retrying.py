@@ -349,6 +349,39 @@ def test_a_loop_whose_rounds_did_not_suffice_begins_again(scene: Scene, hand: Dr
     }
 
 
+def test_a_loop_begins_again_though_a_step_failed_in_it_that_may_fail(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    poll = task("poll", config={"continue_on_error": True})
+    loop = nested(
+        "sequential",
+        "loop",
+        poll,
+        task("check", trigger_rule="all_done"),
+        repeat_until="steps.check.done",
+        max_iterations=2,
+    )
+    execution = scene.run(loop, max_retries=0)
+    hand.turn()
+    for number in (0, 1):
+        hand.turn(hand.result(f"poll[{number}]", BROKEN))
+        hand.turn(hand.result(f"check[{number}]", done(False)))
+    assert row(execution).error_code == "max_iterations"
+    retry(execution)
+    hand.turn()
+    hand.finish("poll[0]")
+    assert set(hand.begun) == {"check[0]"}
+    hand.turn(hand.result("check[0]", done(True)))
+    assert row(execution).status == "completed"
+    assert steps(execution) == {
+        "loop": "failed completed",
+        "poll[0]": "failed completed",
+        "check[0]": "completed completed",
+        "poll[1]": "failed",
+        "check[1]": "completed",
+    }
+
+
 def done(is_done: bool) -> Completed:
     return Completed({"done": is_done}, dump_json({"done": is_done}))
 
