@@ -69,11 +69,14 @@ DATA_TYPE_WORDS: Final[dict[str, str]] = {
     "json": "JSON",
 }
 
-#: Where a run was started or a decision taken.
+#: Through what a person starts a run.
 DOOR_WORDS: Final[dict[str, str]] = {
     "page": "pages",
     "api": "API",
     "admin": "admin",
+}
+#: What starts a run in somebody's name, without them.
+STARTER_WORDS: Final[dict[str, str]] = {
     "schedule": "schedule",
     "workflow": "another run",
 }
@@ -109,6 +112,20 @@ def status_look(status: str) -> Look:
 def approval_look(status: str) -> Look:
     """The look of a request's status: an open one waits for people."""
     return APPROVAL_WAITING if status == "pending" else status_look(status)
+
+
+def say_starter(door: str, name: str) -> str:
+    """Who or what started a run: `Mei Tan`, `schedule, for Mei Tan`, `another run`, `MGX`.
+
+    Args:
+        door: through what it was started.
+        name: in whose name; "" where nobody is known, or any more.
+    """
+    if starter := STARTER_WORDS.get(door):
+        return f"{starter}, for {name}" if name else starter
+    if name:
+        return name
+    return f"somebody through the {DOOR_WORDS[door]}" if door in DOOR_WORDS else "MGX"
 
 
 def say_duration(seconds: float) -> str:

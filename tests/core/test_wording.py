@@ -15,6 +15,7 @@ from workflows.wording import (
     say_moment,
     say_short_moment,
     say_span,
+    say_starter,
     status_look,
 )
 
@@ -64,6 +65,25 @@ def test_a_duration_has_at_most_two_units(seconds, words):
 )
 def test_a_configured_span_is_spelt_out(seconds, words):
     assert say_span(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("door", "name", "words"),
+    [
+        ("page", "Mei Tan", "Mei Tan"),
+        ("api", "Mei Tan", "Mei Tan"),
+        ("schedule", "Mei Tan", "schedule, for Mei Tan"),
+        ("schedule", "", "schedule"),
+        ("workflow", "Mei Tan", "another run, for Mei Tan"),
+        ("workflow", "", "another run"),
+        ("system", "", "MGX"),
+        ("page", "", "somebody through the pages"),
+        ("api", "", "somebody through the API"),
+        ("admin", "", "somebody through the admin"),
+    ],
+)
+def test_who_or_what_started_a_run_is_told(door, name, words):
+    assert say_starter(door, name) == words
 
 
 @pytest.mark.parametrize(

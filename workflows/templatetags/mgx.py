@@ -28,6 +28,7 @@ from workflows.wording import (
     say_moment,
     say_short_moment,
     say_span,
+    say_starter,
     status_look,
 )
 
@@ -178,9 +179,15 @@ def approval_word(status: str) -> str:
 
 
 @register.filter
-def door_word(door: str) -> str:
-    """Through which door something was started."""
-    return DOOR_WORDS.get(door, door)
+def starter(run: WorkflowExecution) -> str:
+    """Who or what started a run, such as `Mei Tan` or `schedule, for Mei Tan`."""
+    return say_starter(run.started_through, person(run.started_by) if run.started_by else "")
+
+
+@register.filter
+def door_word(run: WorkflowExecution) -> str:
+    """Through what the person started a run who did, such as `API`; "" where nobody did."""
+    return DOOR_WORDS.get(run.started_through, "") if run.started_by else ""
 
 
 @register.filter

@@ -45,6 +45,22 @@ def chain(workspace, users, count):
     return create_workflow(workspace=workspace, document=document, user=users["editor"])
 
 
+@pytest.mark.parametrize(
+    ("through", "words"),
+    [("schedule", "schedule, for operator"), ("workflow", "another run, for operator")],
+)
+def test_what_nobody_started_by_hand_says_so_everywhere(operator, ask, through, words):
+    approval = ask()
+    WorkflowExecution.objects.update(started_through=through)
+    run = WorkflowExecution.objects.get()
+    for page in (url(run), f"/workflows/{run.workflow_id}/"):
+        assert f"by {words}" in text(operator.get(page))
+    assert f"{words} </td>" in html(operator.get("/executions/")).replace("</td>", " </td>")
+    said = text(operator.get(f"/approvals/{approval.pk}/"))
+    assert f"Started by {words} ," in said
+    assert f"through the {through}" not in said
+
+
 class TestList:
     def test_runs_stand_newest_first(self, operator, start):
         start()
