@@ -9,6 +9,7 @@ from uuid import UUID
 from agents.models import AgentBudgetAnswer, AgentInstance, AgentReservation
 from agents.prices import needed_by
 from agents.references import named
+from agents.services.assignment import moved_on_from
 from agents.services.budgets import Budget, read_budgets
 from agents.services.circuit import is_open, places
 from agents.services.heartbeats import not_heard_of_since, silent_since
@@ -22,7 +23,7 @@ def explain(
     steps: Sequence[OpenStep], execution: WorkflowExecution, user: User, now: datetime
 ) -> dict[UUID, Reason]:
     """Tell of the steps that may begin which agents they wait for, where all of those are busy."""
-    ready = [step for step in steps if step.is_ready]
+    ready = [step for step in steps if step.is_ready(now)]
     if not ready:
         return {}
     wanted = {_wanted(step) for step in ready}
@@ -43,9 +44,13 @@ def explain(
         workspace_id=execution.workspace_id, answered_at__isnull=True
     ).first()
     budget = read_budgets({execution.workspace_id: settings}, now).get(execution.workspace_id)
+    failed = moved_on_from([step.id for step in ready if step.has_begun])
     told = {}
     for step in ready:
-        able = [agent for agent in agents if _wanted(step) in _names(agent)]
+        tried = {each.agent_instance_id for each in failed.get(step.id, ())}
+        able = [a for a in agents if _wanted(step) in _names(a) and a.pk not in tried]
+        if tried and not able:
+            continue  # nobody else can take it over: the engine lets it fail
         if all(load[a.pk] >= places(a) or is_open(a, now) or silent_since(a, now) for a in able):
             told[step.id] = _reason(step, able, load, now)
         elif asked and budget and all(_is_beyond(budget, agent) for agent in able):
@@ -65,7 +70,8 @@ def _quota_reached(workspace_id: UUID, settings: Mapping[str, Any], now: datetim
 
 
 def _reason_of_quota(step: OpenStep, quota: int) -> Reason:
-    message = f"{step.name} waits: the agents of the workspace have {quota} steps, its limit."
+    steps = f"{quota} step{'' if quota == 1 else 's'}"
+    message = f"{step.name} waits: the agents of the workspace have {steps}, its limit."
     return about(step, "agent_quota", message, facts={"max_running": quota})
 
 

@@ -5,7 +5,7 @@ the candidates are locked first, in the order of their ids, so two drivers never
 free place twice; load is counted from live reservations.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -232,7 +232,7 @@ def reserve(
 ) -> list[Assigned | NotYet | NobodyElse | Asks | Failed]:
     """Find and hold an agent for each attempt, first of those that wait longest; write down why."""
     candidates = Candidates(contexts, now)
-    tried = _tried(contexts)
+    tried = moved_on_from([c.step_execution_id for c in contexts if c.attempt > 1])
     line = Line(contexts, candidates.waits, now)
     answers: dict[UUID, Assigned | NotYet | NobodyElse | Asks | Failed] = {}
     answers.update(hear(contexts, now))
@@ -279,12 +279,11 @@ def reserve(
     return [answers[context.step_execution_id] for context in contexts]
 
 
-def _tried(contexts: Sequence[StepContext]) -> dict[UUID, list[AgentReservation]]:
+def moved_on_from(step_execution_ids: Collection[UUID]) -> dict[UUID, list[AgentReservation]]:
     """Return what those agents held from whom each step just moved on, the last one first."""
-    again = [context.step_execution_id for context in contexts if context.attempt > 1]
-    if not again:
+    if not step_execution_ids:
         return {}
-    rows = AgentReservation.objects.filter(step_execution_id__in=again)
+    rows = AgentReservation.objects.filter(step_execution_id__in=step_execution_ids)
     found: dict[UUID, list[AgentReservation]] = {}
     for step_id, group in groupby(
         rows.select_related("agent_instance").order_by("step_execution_id", "-attempt"),

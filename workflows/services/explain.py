@@ -97,7 +97,7 @@ def _explain_steps(execution: WorkflowExecution, user: User, now: datetime) -> l
         if explain := _explainers().get(step_type):
             told |= explain(of_type, execution, user, now)
     told |= _explain_sub_workflows([s for s in by_type.get("workflow", ()) if s.id not in told])
-    ready = [step for step in steps if step.is_ready and step.id not in told]
+    ready = [step for step in steps if step.is_ready(now) and step.id not in told]
     told |= _explain_queues(ready, execution.workspace_id)
     reasons = [told.get(step.id) or _explain_row(step, now) for step in steps]
     return [reason for reason in reasons if reason is not None]
@@ -129,7 +129,7 @@ def _explain_row(step: OpenStep, now: datetime) -> Reason | None:
                 facts={"attempt": row.attempts},
             )
         case StepStatus.RETRYING:
-            is_due = row.due_at is None or row.due_at <= now
+            is_due = step.is_ready(now)
             when = "as soon as the engine gets to it" if is_due else "when its pause is over"
             return about(
                 step,
@@ -201,11 +201,12 @@ def _explain_queues(steps: Sequence[OpenStep], workspace_id: UUID) -> dict[UUID,
     for step in steps:
         for queue in (_queue_of(step.definition), ""):
             if queue in limits and running[queue] >= limits[queue]:
-                of = f"of the queue “{queue}” " if queue else "of this workspace "
+                places = f"{limits[queue]} step{'' if limits[queue] == 1 else 's'}"
+                of = f"of the queue “{queue}”" if queue else "of this workspace"
                 told[step.id] = about(
                     step,
                     "queue_full",
-                    f"{step.name} waits for its turn: {limits[queue]} steps {of}may run at once.",
+                    f"{step.name} waits for its turn: {places} {of} may run at once.",
                     facts={
                         "queue": queue,
                         "max_running": limits[queue],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -22,7 +23,10 @@ Rows = Mapping[str, WorkflowStepExecution]
 
 @dataclass(frozen=True, slots=True)
 class OpenStep:
-    """A step that has not ended, or that could begin now: then it may have no row."""
+    """A step that has not ended, or that could begin now: then it may have no row.
+
+    ``definition``: of what runs, which may be its fallback.
+    """
 
     id: UUID
     name: str
@@ -30,9 +34,16 @@ class OpenStep:
     row: WorkflowStepExecution | None
 
     @property
-    def is_ready(self) -> bool:
-        """Whether nothing that it depends on keeps it from beginning."""
-        return self.row is None or self.row.status == StepStatus.PENDING
+    def has_begun(self) -> bool:
+        """Whether it is under way, be it between two attempts."""
+        return self.row is not None and self.row.status != StepStatus.PENDING
+
+    def is_ready(self, now: datetime) -> bool:
+        """Tell whether its next attempt, the first or another one, lacks nothing but a place."""
+        if self.row is None or not self.has_begun:
+            return True
+        is_due = self.row.due_at is None or self.row.due_at <= now
+        return self.row.status == StepStatus.RETRYING and is_due
 
 
 def open_steps(execution: WorkflowExecution) -> list[OpenStep]:
@@ -54,7 +65,7 @@ def open_steps(execution: WorkflowExecution) -> list[OpenStep]:
     ]
     live.sort(key=lambda row: (row.started_at or execution.created_at, row.name))
     steps = [
-        OpenStep(row.pk, row.name, definitions[name_in_definition(row.name, definitions)], row)
+        OpenStep(row.pk, row.name, _what_runs(row, definitions), row)
         for row in live
         if row.step_type not in BLOCKS
     ]
@@ -74,6 +85,19 @@ def every_step(definition: Document) -> Iterator[Document]:
         yield step
         if step["step_type"] in BLOCKS:
             pending += step["config"]["steps"]
+
+
+def _what_runs(row: WorkflowStepExecution, definitions: Mapping[str, Document]) -> Document:
+    definition = definitions[name_in_definition(row.name, definitions)]
+    if not row.is_fallback:
+        return definition
+    agent = definition["config"]["fallback"].get("agent_definition_id")
+    return {
+        **definition,
+        "step_type": "agent" if agent else "task",
+        "agent_definition_id": agent,
+        "agent_instance_id": None,
+    }
 
 
 def _ready(

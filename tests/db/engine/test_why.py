@@ -1,17 +1,20 @@
 """Why a run does not go on: one reason for each thing that it waits for."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.db.engine.scenes import agent, gate, task
+from agents.models import AgentInstance
+from tests.db.engine.scenes import agent, gate, steps_of, task
 from workflows.clock import database_now
 from workflows.core.outcomes import Failed
 from workflows.models import (
     EngineDriver,
     QueueLimit,
     WorkflowExecution,
+    WorkflowStepExecution,
 )
 from workflows.services.executions import cancel_execution
 from workflows.services.explain import Reason, explain_execution
@@ -88,7 +91,7 @@ def test_a_step_waits_for_the_limit_of_the_workspace(scene, hand, why) -> None:
     runs = [scene.run(agent("s")) for _ in range(2)]
     hand.turn()
     [reason] = [reason for run in runs if (reason := why(run).get("agent_quota"))]
-    assert "have 1 steps, its limit" in reason.message
+    assert "have 1 step, its limit" in reason.message
     assert reason.facts["max_running"] == 1
 
 
@@ -134,6 +137,47 @@ def test_a_failed_attempt_says_when_it_is_tried_again(scene, hand, why) -> None:
     reason = why(run)["retry_due"]
     assert "teapot" in reason.message
     assert reason.until > database_now() + timedelta(seconds=90)
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [(partial(task, config={"queue": "gpu"}), "queue_full"), (agent, "no_free_agent")],
+)
+def test_a_step_whose_pause_is_over_waits_for_a_place(scene, hand, why, make, code) -> None:
+    QueueLimit.objects.create(workspace=scene.workspace, queue="gpu", max_running=1)
+    scene.agent(places=1)
+    run = scene.run(make("again", max_retries=1))
+    hand.turn()
+    scene.run(make("other"))
+    hand.turn(hand.result("again", Failed("teapot", "no")))
+    hand.turn(ahead=0.5)
+    assert list(hand.begun) == ["other"]
+    assert list(why(run)) == ["retry_due"]
+    WorkflowStepExecution.objects.filter(execution=run).update(due_at=database_now())
+    assert list(why(run)) == [code]
+
+
+def test_a_step_waits_for_the_agents_that_may_take_it_over(scene, hand, why) -> None:
+    for slug in ("one", "two"):
+        scene.agent(slug, definition="worker")
+    first, second = scene.run(agent("a")), scene.run(agent("b"))
+    hand.turn()
+    hand.turn(hand.result("a", Failed("agent_unreachable", "No answer", elsewhere=True)))
+    reason = why(first)["no_free_agent"]
+    slug = AgentInstance.objects.get(pk=steps_of(second)["b"].agent_instance_id).slug
+    assert [known["slug"] for known in reason.facts["agents"]] == [slug]
+
+
+def test_a_step_waits_for_the_agent_that_is_its_fallback(scene, hand, why) -> None:
+    scene.agent(places=5)
+    spare = scene.agent("spare")
+    scene.run(agent("hold", "spare"))
+    fallback = {"fallback": {"agent_definition_id": "spare"}}
+    run = scene.run(agent("a", max_retries=0, config=fallback))
+    hand.turn()
+    hand.turn(hand.result("a", Failed("teapot", "no")))
+    [known] = why(run)["no_free_agent"].facts["agents"]
+    assert known["id"] == str(spare.pk)
 
 
 def test_a_running_step_says_since_when_and_until_when(scene, hand, why) -> None:
@@ -188,7 +232,7 @@ def test_a_step_waits_for_a_place_in_its_queue(scene, hand, why) -> None:
     waiting = scene.run(task("second", config={"queue": "gpu"}), task("free"))
     reason = why(waiting)["queue_full"]
     assert (reason.step, reason.facts["running"]) == ("second", 1)
-    assert "1 steps of the queue “gpu”" in reason.message
+    assert "1 step of the queue “gpu” may" in reason.message
 
 
 def test_a_workspace_may_be_full_too(scene, hand, why) -> None:
