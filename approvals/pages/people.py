@@ -88,6 +88,22 @@ def say_needed(approval: WorkflowStepApproval, reader: User, count: Tally | None
     return f" {word} ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
 
 
+def say_questions(approval: WorkflowStepApproval, reader: User) -> str:
+    """Say whose questions have no answer, and whose it is to give: `A question by Tom Berger waits
+    for an answer from you or any operator`.
+
+    The `approval.questions` with who asked them, and `requested_by`, should be loaded.
+    """
+    asked = [each.asked_by for each in approval.questions.all() if each.answered_at is None]
+    by = " and ".join(dict.fromkeys(_say_user(user, reader) for user in asked))
+    subject, verb = ("Questions", "wait") if len(asked) > 1 else ("A question", "waits")
+    if by:
+        subject += f" by {by}"
+    answerer = approval.requested_by
+    whom = f"{_say_user(answerer, reader)} or any operator" if answerer else "any operator"
+    return f"{subject} {verb} for an answer from {whom}"
+
+
 def _voter(decision: ApprovalDecision, reader: User) -> Person:
     by = "" if decision.user is None else f"{decision.user.get_username()}, "
     note = f"{by}{say_door(decision)}" if by else "By itself, as the request says"
@@ -186,8 +202,12 @@ def _say_policy(
 def _say_entry(name: str, known: Mapping[str, ApprovalApprover], reader: User) -> str:
     approver = known.get(name)
     if approver is not None and approver.user is not None:
-        return "you" if approver.user.pk == reader.pk else _name(approver.user)
+        return _say_user(approver.user, reader)
     return _say_names([name])
+
+
+def _say_user(user: User, reader: User) -> str:
+    return "you" if user.pk == reader.pk else _name(user)
 
 
 def _say_names(names: Iterable[str]) -> str:

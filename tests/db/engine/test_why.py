@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from agents.models import AgentInstance
-from tests.db.engine.scenes import agent, gate, steps_of, task
+from approvals.services.questions import answer, ask
+from tests.db.engine.scenes import agent, gate, request_of, steps_of, task
 from workflows.clock import database_now
 from workflows.core.outcomes import Failed
 from workflows.models import (
@@ -69,6 +70,24 @@ def test_a_gate_says_what_its_expiry_does(scene, hand, why, on_timeout, effect) 
     run = scene.run(gate(title="?", on_timeout=on_timeout, expires_after_seconds=600))
     hand.turn()
     assert why(run)["waiting_for_approval"].facts["if_nobody_decides"] == effect
+
+
+def test_a_question_without_an_answer_keeps_a_gate_from_its_end(scene, hand, api) -> None:
+    run = scene.run(gate(title="Ship it?", auto_approve_after_seconds=60))
+    hand.turn()
+    question = ask(request_of(run).pk, user=scene.users["approver"], body="Why?")
+
+    def told() -> Any:
+        [reason] = api("viewer").get(f"/api/v1/executions/{run.pk}/why/").json()["reasons"]
+        return reason
+
+    assert "A question by user123 waits for an answer from operator or any" in told()["message"]
+    assert "by itself" not in told()["message"]
+    assert told()["until"] is None
+    assert told()["facts"]["if_nobody_decides"] == "nothing"
+    answer(question.pk, user=scene.users["operator"], body="It is Friday")
+    assert "approves it by itself" in told()["message"]
+    assert told()["until"]
 
 
 def test_a_step_waits_for_a_busy_agent(scene, hand, why) -> None:
