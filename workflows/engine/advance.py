@@ -132,8 +132,13 @@ class Advance:
         for name in [n for n, due in run.deferred.items() if due <= self._now]:
             del run.deferred[name]
             record = run.records[name]
+            progress = record.place.progress
+            if record.step in progress.statuses:
+                # It was under way before it had to wait its turn: it has its place in its block.
+                self._start(run, record.place, record.step)
+                continue
             # What failed meanwhile may keep a first attempt from starting at all.
-            judged = record.place.progress.judge(record.step)
+            judged = progress.judge(record.step)
             self._make(run, record.place, Start(record.step) if record.attempts else judged)
         while run.stirred:
             key, frame = next(iter(run.stirred.items()))
@@ -182,6 +187,8 @@ class Advance:
             record.input_data = dump_json(inputs)
             texts = read_texts(compiled, scope)
             settings = compiled.settings.resolve(scope) if compiled.settings else {}
+            if settings:
+                record.input_data = dump_json({**inputs, **settings})
             payload = inputs or {n: frame.visible.get(n) for n in sorted(run.plan.needs[name])}
             if plugs()[step.step_type].gate:
                 refuse_unshowable(texts, payload)

@@ -20,6 +20,7 @@ from tests.db.engine.scenes import (
     steps_of,
     task,
 )
+from tests.db.engine.test_blocks import parallel, taken_over
 from workflows.clock import database_now
 from workflows.core.outcomes import Completed, Failed
 from workflows.engine import leases
@@ -284,6 +285,28 @@ def test_a_step_that_kills_its_workers_does_not_take_others_with_it(
     assert deaths == settings.MGX_MAX_CRASHES
     assert row(guilty).error_code == "worker_lost"
     assert {row(e).status for e in executions if e != guilty} == {"completed"}
+
+
+def test_a_suspect_that_waits_its_turn_keeps_its_place_in_its_block(
+    scene: Scene, hand: DriverByHand, settings: Any
+) -> None:
+    """Each block lets one step be under way; of both steps one runs, and then the other one."""
+    settings.MGX_MAX_CRASHES = 5
+    for name in ("a", "b"):
+        scene.run(parallel(f"block {name}", task(name), max_concurrency=1), task(f"beside {name}"))
+    hand.turn()
+    WorkflowStepExecution.objects.filter(name__in=("a", "b")).update(crashes=2)
+    driver = taken_over(hand)
+    driver.turn()
+    assert len(driver.begun.keys() & {"a", "b"}) == 1
+    first, second = ("a", "b") if "a" in driver.begun else ("b", "a")
+    driver.turn(ahead=2)
+    assert second not in driver.begun
+    driver.turn(driver.result(first), ahead=2)
+    driver.turn(ahead=4)
+    assert second in driver.begun
+    driver.finish(second, "beside a", "beside b")
+    assert {run.status for run in WorkflowExecution.objects.all()} == {"completed"}
 
 
 # --- faults of the database ---------------------------------------------------------------

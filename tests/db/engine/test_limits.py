@@ -3,7 +3,9 @@
 import pytest
 
 from tests.db.engine.by_hand import DriverByHand
-from tests.db.engine.scenes import Scene, task
+from tests.db.engine.scenes import Scene, statuses, task
+from tests.db.engine.test_blocks import parallel
+from workflows.core.outcomes import Failed
 from workflows.models import QueueLimit, QueueSlot, WorkflowStepExecution
 from workflows.services.access import create_workspace
 
@@ -64,3 +66,23 @@ def test_another_workspace_has_limits_of_its_own(scene: Scene, hand: DriverByHan
     scene.run(*[task(f"a{n}") for n in range(3)])
     hand.turn()
     assert len(hand.begun) == 3
+
+
+def test_a_retry_that_waits_for_its_queue_keeps_its_place_in_its_block(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    """The block lets one step be under way, and the step that is to be tried again is that one."""
+    QueueLimit.objects.create(workspace=scene.workspace, queue="gpu", max_running=1)
+    again = task("again", config={"queue": "gpu", "retry": {"initial_seconds": 2, "jitter": 0}})
+    run = scene.run(parallel("block", again, max_concurrency=1), task("beside"))
+    hand.turn()
+    scene.run(task("other", config={"queue": "gpu"}))
+    hand.turn(hand.result("again", Failed("error", "not yet")))
+    assert set(hand.begun) == {"beside", "other"}
+    hand.turn(ahead=3)
+    assert "again" not in hand.begun
+    hand.turn(hand.result("other"), ahead=3)
+    hand.turn(ahead=4)
+    assert set(hand.begun) == {"beside", "again"}
+    hand.finish("beside", "again")
+    assert statuses(run) == dict.fromkeys(["block", "again", "beside"], "completed")
