@@ -7,6 +7,9 @@ those before them. Whether what they refer to exists is another matter.
 from typing import Any
 
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from workflows.core.names import Name
 
 letters = st.characters(codec="utf-8", exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"])
 texts = st.text(letters | st.sampled_from("\n\t:#'\"-{}[]&*!|>%@`"), max_size=20) | st.sampled_from(
@@ -25,7 +28,18 @@ texts = st.text(letters | st.sampled_from("\n\t:#'\"-{}[]&*!|>%@`"), max_size=20
         "<<",
     ]
 )
-names = st.text(letters, min_size=1, max_size=8).filter(lambda name: name == name.strip())
+
+
+def is_name(text: str) -> bool:
+    """Tell whether something may be called that."""
+    try:
+        TypeAdapter(Name).validate_python(text)
+    except ValidationError:
+        return False
+    return True
+
+
+names = st.text(letters, min_size=1, max_size=8).filter(is_name)
 expressions = st.sampled_from(["true", "steps.a.x > 1", "item == 'x: y'"])
 numbers = st.integers(-(2**63), 2**64) | st.floats(allow_nan=False, allow_infinity=False)
 values = st.recursive(

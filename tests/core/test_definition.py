@@ -13,6 +13,7 @@ from workflows.core.definition import (
     Variable,
     WorkflowDefinition,
     parse_definition,
+    read_fields,
 )
 from workflows.core.errors import DefinitionError, Problem
 from workflows.core.names import fold_name
@@ -235,6 +236,16 @@ def test_everything_wrong_is_told_at_once() -> None:
         "a\u2066",
         "a\ufeff",
         "a\u2028b",
+        "a\u034fb",
+        "a\ufe0fb",
+        "a\ufe00",
+        "\ufe0f",
+        "a\u115fb",
+        "a\u17b4b",
+        "a\u180bb",
+        "a\U000e0100b",
+        "\u3164",
+        "\u2800",
         "x" * 201,
         5,
         None,
@@ -249,14 +260,29 @@ def test_names_that_deceive_are_refused(name: Any) -> None:
         assert refusal(document)[1] == path
 
 
-@pytest.mark.parametrize("name", ["a", "x" * 200, "its name", "Größe 2", "計画", "a-b.c/d~e", "🚀"])
+@pytest.mark.parametrize(
+    "name", ["a", "x" * 200, "its name", "Größe 2", "計画", "a-b.c/d~e", "🚀", "🛠\ufe0f Build"]
+)
 def test_ordinary_names_are_accepted(name: str) -> None:
     assert parse_definition(workflow(task(name=name))).steps[0].name == name
 
 
+def test_names_that_were_accepted_once_are_still_read() -> None:
+    named = {**workflow(task(name="a\u034fb")), "name": "\u3164"}
+    assert [problem.path for problem in refusals(named)] == ["/name", "/steps/0/name"]
+    stored = read_fields(named)
+    assert (stored.name, stored.steps[0].name) == ("\u3164", "a\u034fb")
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("Plan", "plan"), ("caf\u00e9", "cafe\u0301"), ("a  b", "a\u00a0b"), ("ß", "SS")],
+    [
+        ("Plan", "plan"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("a  b", "a\u00a0b"),
+        ("ß", "SS"),
+        ("🛠\ufe0f", "🛠"),
+    ],
 )
 def test_names_that_read_alike_fold_together(one: str, other: str) -> None:
     assert fold_name(one) == fold_name(other)

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import DefinitionError, Problem, UnstorableError, json_pointer
-from workflows.core.names import Name, VariableName
+from workflows.core.names import STORED, Name, VariableName
 from workflows.core.parts import Part, Seconds, Text
 from workflows.core.steps import (
     STEP_TYPES,
@@ -131,17 +131,20 @@ def parse_definition(document: Any, limits: Limits = DEFAULT_LIMITS) -> Workflow
     """
     if problem := find_unreadable(document, limits):
         raise DefinitionError([problem])
-    return read_fields(document)
+    return read_fields(document, is_stored=False)
 
 
-def read_fields(document: dict[str, Any]) -> WorkflowDefinition:
+def read_fields(document: dict[str, Any], *, is_stored: bool = True) -> WorkflowDefinition:
     """Read a definition from a document in which `find_unreadable` finds nothing.
+
+    Args:
+        is_stored: it was accepted before; then it may bear names that are refused by now.
 
     Raises:
         DefinitionError: with everything that is wrong.
     """
     try:
-        return WorkflowDefinition.model_validate(document)
+        return WorkflowDefinition.model_validate(document, context=STORED if is_stored else None)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
     raise DefinitionError([_problem(detail, document) for detail in details])

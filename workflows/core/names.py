@@ -3,9 +3,9 @@
 import re
 import unicodedata
 from collections.abc import Container
-from typing import Annotated
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, StringConstraints, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 # What references begin with, and CEL's own words: `${item}` can only mean one thing.
@@ -16,10 +16,24 @@ RESERVED_NAMES = frozenset(
 # What stands behind a step's name in the rows of a block that runs in rounds.
 _POSITION = re.compile(r"\[\d+\]$")
 
+# What nothing is drawn for, though its category says nothing of it: Default_Ignorable_Code_Point
+# (Unicode Standard 5.21; DerivedCoreProperties.txt), and U+2800, the braille cell without dots.
+_NOT_DRAWN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+# Asks for the coloured picture of the symbol before it: "🛠️" is typed like that. It is accepted
+# there, and is nothing that tells two names apart.
+_EMOJI_STYLE: Final = "\ufe0f"
+
+#: The context in which names are read that were accepted before, perhaps by an older release.
+STORED: Final[dict[str, Any]] = {"is_stored": True}
+
 
 def fold_name(name: str) -> str:
     """Return what two names have in common that a reader could not tell apart."""
-    composed = unicodedata.normalize("NFC", name)
+    composed = unicodedata.normalize("NFC", name.replace(_EMOJI_STYLE, ""))
     return " ".join(unicodedata.normalize("NFC", composed.casefold()).split())
 
 
@@ -34,22 +48,29 @@ def name_in_definition(row_name: str, known: Container[str]) -> str:
     return name
 
 
-def _visible(name: str) -> str:
+def _visible(name: str, info: ValidationInfo) -> str:
     if not name.strip():
         raise PydanticCustomError("blank", "is blank")
     if name != name.strip():
         raise PydanticCustomError("invalid_name", "begins or ends with white space")
     if name.isascii() and name.isprintable():
         return name
-    for character in name:
+    for before, character in zip(" " + name, name, strict=False):
         # Cc: control; Cf: bidi marks, zero width; Zl, Zp: line breaks; Cs: lone surrogates.
-        if unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp", "Cs"):
+        is_hidden = unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp", "Cs")
+        if is_hidden or (info.context is not STORED and _is_not_drawn(character, before)):
             raise PydanticCustomError(
                 "invalid_name",
                 "holds the invisible character U+{code}",
                 {"code": f"{ord(character):04X}"},
             )
     return name
+
+
+def _is_not_drawn(character: str, before: str) -> bool:
+    if character == _EMOJI_STYLE and unicodedata.category(before).startswith("S"):
+        return False
+    return _NOT_DRAWN.match(character) is not None
 
 
 def _unreserved(name: str) -> str:

@@ -108,7 +108,7 @@ def validate(
         return Report(None, [problem])
     definition, errors = None, []
     try:
-        definition = read_fields(document)
+        definition = read_fields(document, is_stored=False)
     except DefinitionError as error:
         errors = error.errors
     given = definition.steps if definition else _list_in(document, "steps")

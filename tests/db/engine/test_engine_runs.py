@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import threading
 from typing import Any
 
@@ -23,7 +24,7 @@ from tests.db.engine.scenes import (
     temporary,
 )
 from workflows.engine.driver import Driver
-from workflows.models import Workflow, WorkflowExecution
+from workflows.models import Workflow, WorkflowExecution, WorkflowVersion
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
@@ -66,6 +67,30 @@ def test_parallel_steps_meet_again(scene: Scene) -> None:
         )
     )
     assert run.output_data == {"d": {"both": [1, 1]}}
+
+
+def test_what_was_published_under_names_that_are_refused_by_now_still_runs(
+    scene: Scene, client_for: Any
+) -> None:
+    workflow = scene.workflow(
+        task("first", inputs={"n": 1}),
+        task("last", after=["first"], inputs={"n": "${steps['first'].n}"}),
+    )
+    old = {"first": "fi\u034frst", "last": "\u3164"}
+    text = json.dumps(workflow.published_version.definition)
+    for now, before in old.items():
+        text = text.replace(now, before.encode("unicode_escape").decode())
+        workflow.steps.filter(name=now).update(name=before)
+    workflow.steps.filter(name=old["last"]).update(
+        depends_on_steps=[old["first"]],
+        config={"task": "transform", "inputs": {"n": f"${{steps['{old['first']}'].n}}"}},
+    )
+    WorkflowVersion.objects.filter(workflow=workflow).update(definition=json.loads(text))
+    run = ended(scene.start(workflow))
+    assert run.output_data == {old["last"]: {"n": 1}}
+    client = client_for("editor")
+    for page in (f"/executions/{run.id}/", f"/workflows/{workflow.id}/"):
+        assert client.get(page).status_code == 200
 
 
 def test_a_step_that_fails_is_tried_again_after_its_pause(scene: Scene) -> None:
