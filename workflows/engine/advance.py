@@ -72,7 +72,7 @@ class Advance:
                 continue
             for name in run.waiting:
                 record = run.records[name]
-                gate = gate_of(record.step_type)
+                gate = gate_of(run.step_of(record).step_type)
                 open_gates.setdefault(gate, {})[record.id] = (run, record)
         sent_back: list[tuple[Run, StepRecord, Revise]] = []
         for gate, steps in open_gates.items():

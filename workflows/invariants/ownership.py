@@ -33,12 +33,13 @@ def somebody_wakes_it(query: Query) -> Iterator[str]:
         " WHERE s.execution_id = e.id AND s.status = 'waiting')"
     ):
         yield f"I7: the run {run} is {status}, and nothing will ever wake it"
-    # A child that has ended is told by a timer, in a transaction of its own.
+    # A child that has ended is told by a timer, in a transaction of its own. (A step that has
+    # asked people waits for them, in its fallback.)
     for run, name in query(
         "SELECT e.id, s.name FROM workflows_workflowexecution e"
         " JOIN workflows_workflowstepexecution s ON s.execution_id = e.id"
         f" WHERE {idle} AND NOT e.is_paused"
-        " AND s.status = 'waiting' AND s.step_type = 'workflow' AND NOT EXISTS"
+        " AND s.status = 'waiting' AND s.step_type = 'workflow' AND s.pauses = 0 AND NOT EXISTS"
         " (SELECT 1 FROM workflows_workflowexecution c"
         f" WHERE c.parent_step_id = s.id AND (c.status NOT IN {RUN_ENDED} OR EXISTS"
         " (SELECT 1 FROM workflows_timer t"

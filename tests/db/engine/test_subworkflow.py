@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from tests.db.engine.by_hand import DriverByHand
+from tests.db.engine.conftest import ask
 from tests.db.engine.scenes import Scene, ended, events_of, gate, statuses, steps_of, task
+from tests.invariants import assert_invariants
 from workflows.clock import database_now
+from workflows.core.approval import Approval
+from workflows.core.outcomes import Asks
 from workflows.core.steps import SubWorkflowStep
 from workflows.engine import timers
 from workflows.engine.driver import Driver
@@ -19,7 +23,7 @@ from workflows.handlers.subworkflow import SubWorkflowGate
 from workflows.models import Timer, Workflow, WorkflowExecution
 from workflows.services.definitions import publish, replace_draft, validate_document
 from workflows.services.executions import cancel_execution
-from workflows.services.subworkflows import check_workflows, find_workflows
+from workflows.services.subworkflows import check_workflows, find_workflows, wake_runs_of
 from workflows.services.verbs import retry_execution
 
 pytestmark = pytest.mark.django_db
@@ -144,6 +148,30 @@ def test_a_child_that_is_cancelled_fails_the_step(scene: Scene, hand: DriverByHa
     step = steps_of(run)["call"]
     assert (step.status, step.error_code) == ("failed", "subworkflow_cancelled")
     assert "no need" in step.error_message
+
+
+def test_a_fallback_that_asks_people_waits_for_them_and_not_for_the_child(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    scene.agent("spare")
+    scene.workflow(task("boom", "fail", max_retries=0), name="Child")
+    step = call(workflow="Child")
+    step["config"]["fallback"] = {"agent_definition_id": "spare"}
+    run = scene.run(step)
+    hand.work()
+    hand.work()
+    fire()
+    hand.turn()
+    hand.turn(hand.result("call", Asks(Approval(title="May I?"), {"sum": 12})))
+    wake_runs_of([steps_of(run)["call"].id], database_now())
+    hand.turn()
+    assert statuses(run) == {"call": "waiting"}
+    assert_invariants(ask)
+    scene.decide(run)
+    hand.turn()
+    assert hand.begun["call"].answer["approved"]
+    hand.finish("call")
+    assert row(run).status == "completed"
 
 
 def test_cancelling_a_run_cancels_what_it_started_all_the_way_down(
