@@ -11,7 +11,7 @@ from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from workflows.admin.fields import NamesField, StrictJSONField
+from workflows.admin.fields import NamesField, StrictJSONField, VerbatimField
 from workflows.core.steps import STEP_TYPES, TriggerRule
 from workflows.errors import InvalidInput, MgxError
 from workflows.models import Workflow, WorkflowStep, WorkflowVariable
@@ -52,6 +52,7 @@ class WorkflowForm(PartForm):
     class Meta:
         model = Workflow
         fields = ["workspace", "project", *COLUMNS]
+        field_classes = {"description": VerbatimField}
         widgets = {"description": forms.Textarea(attrs=_TEXT)}
         help_texts = {
             "timeout_seconds": "Running time of one run; waiting for people does not count.",
@@ -83,6 +84,7 @@ class VariableForm(PartForm):
     class Meta:
         model = WorkflowVariable
         fields = ["name", "data_type", "is_required", "default_value", "description"]
+        field_classes = {"description": VerbatimField}
         widgets = {
             "name": forms.TextInput(attrs=_NAME),
             "description": forms.Textarea(attrs={**_TEXT, "rows": 1}),
@@ -128,6 +130,7 @@ class StepForm(PartForm):
             "agent_definition_id": "Agent definition",
             "agent_instance_id": "Agent instance",
         }
+        field_classes = {"description": VerbatimField, "condition_expression": VerbatimField}
         widgets = {
             "name": forms.TextInput(attrs=_NAME),
             "description": forms.Textarea(attrs=_TEXT),

@@ -1,4 +1,4 @@
-"""Form fields for what Django's own read too kindly: JSON and lists of names."""
+"""Form fields for what Django's own read too kindly: JSON, lists of names, and long texts."""
 
 from typing import Any, Literal
 
@@ -66,13 +66,25 @@ class StrictJSONField(forms.CharField):
     def prepare_value(self, value: Any) -> Any:
         if isinstance(value, _Typed):
             return str(value)
-        return "" if value in (None, {}, []) else pretty_json(value)
+        is_empty = value is None or (self.shape in _SHAPES and value in ({}, []))
+        return "" if is_empty else pretty_json(value)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         try:
             return dumps_canonical(self.to_python(data)) != dumps_canonical(initial)
         except (ValidationError, CanonicalError):
             return True
+
+
+class VerbatimField(forms.CharField):
+    """A text as it is, with the white space around it; its lines end as they do outside of forms,
+    from which browsers send CRLF."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs, strip=False)
+
+    def to_python(self, value: Any) -> str:
+        return (super().to_python(value) or "").replace("\r\n", "\n")
 
 
 class NamesField(forms.CharField):

@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 
-from workflows.admin.fields import StrictJSONField
+from workflows.admin.fields import StrictJSONField, VerbatimField
 from workflows.errors import InvalidInput, MgxError
 from workflows.models import WorkflowVersion
 
@@ -75,7 +75,7 @@ def _field(variable: dict[str, Any]) -> forms.Field:
             return StrictJSONField(shape="any", **common)
         case _:
             attrs = {"class": "vLargeTextField", "rows": 2}
-            return forms.CharField(strip=False, widget=forms.Textarea(attrs=attrs), **common)
+            return VerbatimField(widget=forms.Textarea(attrs=attrs), **common)
 
 
 def _bool_field(common: dict[str, Any]) -> forms.Field:

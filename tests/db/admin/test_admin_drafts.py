@@ -97,6 +97,30 @@ def test_saving_an_unchanged_page_changes_nothing_but_the_revision(editor, workf
     assert workflow.draft_revision == 2
 
 
+def test_whatever_a_draft_says_a_page_saves_as_it_is(editor, workspace, users):
+    text = "\n\n  Two lines,\nand <b>white space</b> &amp; so on: \u00a0\n\n"
+    variables = [
+        {"name": f"v{number}", "data_type": "json", "default_value": value, "description": text}
+        for number, value in enumerate(([], {}, None, "", 0, False, "\n", [{}], {"a": []}))
+    ]
+    step = {
+        "name": "look",
+        "step_type": "task",
+        "description": text,
+        "condition_expression": "\nv4 > 1 &&\n  v4 < 3\n",
+        "config": {"task": "transform", "inputs": {"text": text, "list": []}},
+        "metadata": {"number": 9007199254740993, "text": text},
+    }
+    other = {**step, "name": "a, b", "depends_on_steps": ["look"], "step_order": 0}
+    document = {"name": "W", "description": text, "variables": variables, "steps": [step, other]}
+    workflow = create_workflow(workspace=workspace, document=document, user=users["editor"])
+    before = draft_document(workflow)
+    assert is_saved(save(editor, workflow))
+    workflow.refresh_from_db()
+    assert draft_document(workflow) == before
+    assert publish(workflow, user=users["editor"]).number == 1
+
+
 def test_parts_are_added_and_removed_together(editor, workflow):
     response = save(
         editor,

@@ -51,7 +51,13 @@ def start(client, workflow, **values):
 
 def test_a_run_starts_with_the_values_of_its_form(staff, users, asking):
     response = start(
-        staff("operator"), asking, count="3", share="0.5", dry="false", tags='{"a": [1]}', note="n"
+        staff("operator"),
+        asking,
+        count="3",
+        share="0.5",
+        dry="false",
+        tags='{"a": [1]}',
+        note=" a\r\nb\r\n",
     )
     run = WorkflowExecution.objects.get()
     assert response["Location"] == page_of(run)
@@ -60,7 +66,7 @@ def test_a_run_starts_with_the_values_of_its_form(staff, users, asking):
         "share": 0.5,
         "dry": False,
         "tags": {"a": [1]},
-        "note": "n",
+        "note": " a\nb\n",
     }
     assert (run.started_by, run.started_through) == (users["operator"], "admin")
 
