@@ -1,16 +1,21 @@
-"""What a step of type `wait` waits for: how its `seconds` and its `until` are read.
+"""What a step of type `wait` waits for: how its `seconds`, `until` and `event` are read.
 
-Both may come from a reference. What is written out is checked at save, what comes from a reference
-when the step begins.
+Each may come from a reference. What is written out is checked at save, what comes from a reference
+when the step begins; that is kept in the `input_data` of its row.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from workflows.core.errors import ExpressionError
+from workflows.core.names import Name
 from workflows.core.parts import MAX_SECONDS
 from workflows.core.steps import WaitStep
+
+_event_name: TypeAdapter[str] = TypeAdapter(Name)
 
 
 def problems_of_wait(step: WaitStep) -> list[tuple[str, str, str]]:
@@ -21,7 +26,7 @@ def problems_of_wait(step: WaitStep) -> list[tuple[str, str, str]]:
     problems = []
     for field, read in (("seconds", seconds_of), ("until", moment_of)):
         value = getattr(step.config, field)
-        if value is None or _is_reference(value):
+        if value is None or is_reference(value):
             continue
         try:
             read(value)
@@ -50,6 +55,7 @@ def due_at(
         return now + timedelta(seconds=seconds_of(settings["seconds"]))
     if "until" in settings:
         return moment_of(settings["until"])
+    refuse_unnameable(settings["event"])
     return now + timedelta(seconds=timeout_seconds) if timeout_seconds else None
 
 
@@ -80,7 +86,31 @@ def moment_of(value: object) -> datetime:
         raise ExpressionError(f"until is out of range: {_shown(value)}") from None
 
 
-def _is_reference(value: object) -> bool:
+def refuse_unnameable(event: object) -> None:
+    """Raise ExpressionError for what no event can be called that is posted to a run."""
+    try:
+        _event_name.validate_python(event, strict=True)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise ExpressionError(f"event must be a name, not {_shown(event)}: {reason}") from None
+
+
+def awaited_event(event: str, input_data: Mapping[str, Any] | None) -> str:
+    """Return the name of the event that a step waits for that has begun.
+
+    Args:
+        event: as the definition has it, perhaps with references.
+        input_data: the step's own; it lacks the name where an earlier release began the step,
+            which put nothing in.
+    """
+    if not is_reference(event):
+        return event
+    name: str = (input_data or {}).get("event", event)
+    return name
+
+
+def is_reference(value: object) -> bool:
+    """Tell whether a text means what it brings from the run."""
     return isinstance(value, str) and ("${" in value or value.startswith(("steps.", "steps[")))
 
 

@@ -14,7 +14,7 @@ from workflows.clock import database_now
 from workflows.core.errors import ExpressionError
 from workflows.core.names import name_in_definition
 from workflows.core.outcomes import Completed, Failed, Outcome
-from workflows.core.waits import due_at
+from workflows.core.waits import awaited_event, due_at
 from workflows.events import EventDraft
 from workflows.handlers import Opening, StepContext
 from workflows.handlers.outputs import completed
@@ -54,7 +54,8 @@ class _Signal:
 
 
 class WaitGate:
-    """Keeps nothing of its own: the version says what a step waits for, its row until when."""
+    """Keeps nothing of its own: the version and the step's row say what it waits for, and until
+    when."""
 
     def open(self, openings: Sequence[Opening], now: datetime) -> list[EventDraft]:
         """Say when each step goes on by itself; one that cannot be told fails."""
@@ -65,6 +66,7 @@ class WaitGate:
                 opening.due_at = due_at(opening.settings, now, context.step.timeout_seconds)
             except ExpressionError as error:
                 opening.failed = Failed(error.code, error.message, is_final=True)
+                continue
             if (context.execution_id, opening.settings.get("event")) in early:
                 _wake_soon(context, now)
         return []
@@ -123,7 +125,7 @@ def _wake_soon(context: StepContext, now: datetime) -> None:
 def _waiting(ids: Sequence[UUID]) -> list[_Waiting]:
     """Return the steps, those that began first at first."""
     rows = select(
-        "SELECT s.id, s.execution_id, s.due_at, s.name, e.version_id"
+        "SELECT s.id, s.execution_id, s.due_at, s.name, s.input_data, e.version_id"
         " FROM workflows_workflowstepexecution s"
         " JOIN workflows_workflowexecution e ON e.id = s.execution_id"
         " WHERE s.id = ANY(%s) ORDER BY s.started_at, s.id",
@@ -131,21 +133,28 @@ def _waiting(ids: Sequence[UUID]) -> list[_Waiting]:
     )
     return [
         _Waiting(
-            as_uuid(step_id), as_uuid(run_id), as_moment(due), _event(as_uuid(version_id), name)
+            as_uuid(step_id),
+            as_uuid(run_id),
+            as_moment(due),
+            _event(as_uuid(version_id), name, inputs),
         )
-        for step_id, run_id, due, name, version_id in rows
+        for step_id, run_id, due, name, inputs, version_id in rows
     ]
 
 
-def _event(version_id: UUID, name: str) -> _Event | None:
-    """Return what a step, named as in its run, waits for as the version has it."""
+def _event(version_id: UUID, row_name: str, inputs: str | None) -> _Event | None:
+    """Return what a step, named as in its run, waits for. ``inputs``: its `input_data`, as text."""
     events = _events(version_id)
-    return events.get(name_in_definition(name, events))
+    event = events.get(name_in_definition(row_name, events))
+    if event is None:
+        return None
+    return event._replace(name=awaited_event(event.name, json.loads(inputs or "null")))
 
 
 @lru_cache(maxsize=256)
 def _events(version_id: UUID) -> dict[str, _Event | None]:
-    """Return what each step of type ``wait`` waits for; versions never change."""
+    """Return the events of the steps of type ``wait`` as they are written; versions never
+    change."""
     document = WorkflowVersion.objects.values_list("definition", flat=True).get(id=version_id)
     waits = (step for step in every_step(document) if step["step_type"] == "wait")
     return {step["name"]: _event_of(step["config"]) for step in waits}

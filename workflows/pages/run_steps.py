@@ -29,6 +29,7 @@ from workflows.pages.graphs import (
 )
 from workflows.pages.run_progress import latest_progress
 from workflows.pages.timeline import Bar, Timeline
+from workflows.services.awaited_events import awaited_events
 from workflows.services.timeline import Stretch, entries_of, stretch_of
 from workflows.wording import approval_look, status_look
 
@@ -289,8 +290,8 @@ class RunSteps:
         if row.is_fallback:
             is_over = row.status in TERMINAL_STEP_STATUSES
             notes.append("ended by its fallback" if is_over else "its fallback runs")
-        if row.status == "waiting" and config.get("event"):
-            notes.append(f"for the event {config['event']}")
+        if event := self._events.get(row.pk):
+            notes.append(f"for the event {event}")
         if branch := self._taken.get(row.pk):
             notes.append(f"branch “{shorten(branch, 40)}”")
         return ", ".join(notes)
@@ -346,6 +347,18 @@ class RunSteps:
             for step_id, pk, name, number, status in told
             if step_id
         }
+
+    @cached_property
+    def _events(self) -> dict[UUID, str]:
+        """The events that steps of type `wait` wait for."""
+        written = {
+            row.pk: event
+            for row in self.latest()
+            if row.step_type == "wait"
+            and row.status == "waiting"
+            and (event := self.every[self.defined_name(row.name)]["config"].get("event"))
+        }
+        return awaited_events(dict(list(written.items())[:NAMED_AT_MOST]))
 
     def _agent_names(self) -> dict[UUID, str]:
         """Who took each agent's step, as the events tell; a row keeps only an identifier."""

@@ -27,6 +27,7 @@ from workflows.models import (
     WorkflowExecution,
     WorkflowStepExecution,
 )
+from workflows.services.awaited_events import awaited_events
 from workflows.services.open_steps import OpenStep, open_steps
 
 #: Steps that are looked at; a run that waits for more of them is explained by these.
@@ -97,6 +98,7 @@ def _explain_steps(execution: WorkflowExecution, user: User, now: datetime) -> l
         if explain := _explainers().get(step_type):
             told |= explain(of_type, execution, user, now)
     told |= _explain_sub_workflows([s for s in by_type.get("workflow", ()) if s.id not in told])
+    told |= _explain_events(by_type.get("wait", ()))
     ready = [step for step in steps if step.is_ready(now) and step.id not in told]
     told |= _explain_queues(ready, execution.workspace_id)
     reasons = [told.get(step.id) or _explain_row(step, now) for step in steps]
@@ -144,17 +146,6 @@ def _explain_row(step: OpenStep, now: datetime) -> Reason | None:
 
 
 def _explain_wait(step: OpenStep, row: WorkflowStepExecution) -> Reason:
-    event = (step.definition.get("config") or {}).get("event")
-    if event:
-        ends = " It goes on without it when its time is up." if row.due_at else ""
-        return about(
-            step,
-            "waiting_for_signal",
-            f"{step.name} waits for the signal “{event}”.{ends}",
-            since=row.started_at,
-            until=row.due_at,
-            facts={"signal": event},
-        )
     if row.due_at:
         return about(
             step,
@@ -169,6 +160,30 @@ def _explain_wait(step: OpenStep, row: WorkflowStepExecution) -> Reason:
         f"{step.name} waits for something outside the engine.",
         since=row.started_at,
     )
+
+
+def _explain_events(steps: Sequence[OpenStep]) -> dict[UUID, Reason]:
+    """Say of the steps that wait for an event which one that is."""
+    waiting = {
+        step.id: (step, step.row, event)
+        for step in steps
+        if step.row is not None
+        and step.row.status == StepStatus.WAITING
+        and (event := step.definition["config"].get("event"))
+    }
+    events = awaited_events({step_id: event for step_id, (_, _, event) in waiting.items()})
+    told = {}
+    for step_id, (step, row, _) in waiting.items():
+        ends = " It goes on without it when its time is up." if row.due_at else ""
+        told[step_id] = about(
+            step,
+            "waiting_for_signal",
+            f"{step.name} waits for the signal “{events[step_id]}”.{ends}",
+            since=row.started_at,
+            until=row.due_at,
+            facts={"signal": events[step_id]},
+        )
+    return told
 
 
 def _explain_sub_workflows(steps: Sequence[OpenStep]) -> dict[UUID, Reason]:

@@ -238,6 +238,53 @@ def test_rounds_of_a_block_wait_each_for_itself(scene: Scene, hand: DriverByHand
     assert row(run).status == "completed"
 
 
+def test_rounds_of_a_block_wait_each_for_an_event_of_its_own(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    block = {
+        "name": "each",
+        "step_type": "parallel",
+        "config": {"for_each": ["a", "b"], "steps": [wait(event="paid-${item}")]},
+    }
+    run = scene.run(block)
+    send(run, "paid-a", data="early")
+    hand.work()
+    fire()
+    hand.work()
+    assert statuses(run) == {"each": "running", "w[0]": "completed", "w[1]": "waiting"}
+    assert steps_of(run)["w[0]"].output_data["event"] == "paid-a"
+    assert steps_of(run)["w[1]"].input_data == {"event": "paid-b"}
+    send(run, "paid-${item}")
+    hand.work()
+    assert statuses(run)["w[1]"] == "waiting"
+    send(run, "paid-b", data="late")
+    hand.work()
+    assert steps_of(run)["w[1]"].output_data["data"] == "late"
+    assert row(run).status == "completed"
+
+
+def test_a_step_that_an_earlier_release_began_waits_for_the_name_as_it_is_written(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    run = scene.run(wait(event="paid-${execution.started_by}"))
+    hand.work()
+    WorkflowStepExecution.objects.filter(execution=run).update(input_data={})
+    send(run, "paid-${execution.started_by}")
+    hand.work()
+    assert row(run).status == "completed"
+
+
+@pytest.mark.parametrize("name", [5, ["paid"], "", " paid", "x" * 201])
+def test_a_reference_that_brings_no_name_of_an_event_fails_the_step(
+    scene: Scene, hand: DriverByHand, name: Any
+) -> None:
+    run = scene.run(task("t", inputs={"name": name}), wait(event="${steps.t.name}", after=["t"]))
+    hand.work()
+    step = steps_of(run)["w"]
+    assert (step.status, step.error_code) == ("failed", "expression_error")
+    assert step.error_message.startswith("event must be a name")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_running_engine_wakes_up_in_time(scene: Scene, engine: Driver) -> None:
     started = time.monotonic()

@@ -279,6 +279,18 @@ def test_waits_for_signals_times_and_other_runs(scene, hand, why) -> None:
     assert f"{child.name}, run 1, which is " in found["sub_workflow"].message
 
 
+def test_of_an_event_whose_name_refers_to_the_run_what_it_is_called_is_told(
+    scene, hand, why
+) -> None:
+    steps = [{"name": "w", "step_type": "wait", "config": {"event": "paid-${item}"}}]
+    config = {"for_each": ["a", "b"], "steps": steps}
+    run = scene.run({"name": "each", "step_type": "sequential", "config": config})
+    hand.turn()
+    found = why(run)["waiting_for_signal"]
+    assert (found.step, found.facts) == ("w[0]", {"signal": "paid-a"})
+    assert "“paid-a”" in found.message
+
+
 def test_the_steps_of_a_block_stand_for_it(scene, hand, why) -> None:
     QueueLimit.objects.create(workspace=scene.workspace, queue="gpu", max_running=1)
     scene.run(task("hog", config={"queue": "gpu"}))

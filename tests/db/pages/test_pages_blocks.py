@@ -225,6 +225,13 @@ class TestReasons:
         WorkflowExecution.objects.filter(pk=run.pk).update(**ended)
         assert "What it waits for" not in html(viewer.get(url(run)))
 
+    def test_an_event_is_called_what_its_name_brought_from_the_run(self, viewer, run_of):
+        run = run_of({"name": "go", "step_type": "wait", "config": {"event": "go-${execution.started_by}"}})
+        add(row(run, "go", "waiting", step_type="wait", input_data={"event": "go-7"}))
+        page = html(viewer.get(url(run)))
+        assert "go waits for the signal “go-7”." in page
+        assert "for the event go-7" in page
+
     def test_a_paused_run_is_shown_as_paused(self, viewer, run_of):
         run = run_of(task("a"), status="waiting")
         WorkflowExecution.objects.filter(pk=run.pk).update(is_paused=True)
