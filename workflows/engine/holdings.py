@@ -27,7 +27,7 @@ _CLAIMS_A_TURN = 250
 class AfterCommit:
     """What the loop is told once a turn is committed.
 
-    ``clock_offset``: by how many seconds the database's clock was ahead of this process's.
+    ``clock_offset``: by how many seconds the database's clock was ahead of ``time.monotonic``.
     """
 
     start: list[StepContext]
@@ -98,7 +98,7 @@ class Holdings:
         lock = store.lock_query(self.driver_id, involved, with_woken=has_hint and not is_careful)
         with transaction.atomic():
             held = leases.hold(self.driver_id, lock)
-            clock_offset = held.now.timestamp() - time.time()
+            clock_offset = held.now.timestamp() - time.monotonic()
             turn = Turn(self.driver_id, held, is_draining=is_draining)
             locked = store.locked(held.rows)
             gone = [run_id for run_id in involved if run_id not in locked]

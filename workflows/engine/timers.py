@@ -10,7 +10,8 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils.module_loading import import_string
 
-from workflows.bulk import as_moment, select
+from workflows.bulk import as_moment, now_sql, select
+from workflows.clock import database_now
 from workflows.events import EventDraft
 from workflows.models import Timer
 
@@ -25,8 +26,12 @@ class TimerHandler(Protocol):
 
 class Due(NamedTuple):
     """What is due when: the next ``timer``; after now, the next ``run`` that nobody holds (one
-    that waits for a retry, say); and whether there are such runs to be claimed now."""
+    that waits for a retry, say); and whether there are such runs to be claimed now.
 
+    ``asked_at``: the database's time at which it said so.
+    """
+
+    asked_at: datetime
     timer: datetime | None
     run: datetime | None
     is_runnable: bool
@@ -35,12 +40,13 @@ class Due(NamedTuple):
 def next_due(now: datetime) -> Due:
     """Look what is due next, of timers those that this installation knows how to fire."""
     unheld = "FROM workflows_workflowexecution WHERE driver_id IS NULL AND wake_at"
-    [(timer, run, is_runnable)] = select(
-        "SELECT (SELECT min(due_at) FROM workflows_timer WHERE kind = ANY(%s)),"
+    [(asked_at, timer, run, is_runnable)] = select(
+        f"SELECT {now_sql()}, (SELECT min(due_at) FROM workflows_timer WHERE kind = ANY(%s)),"
         f" (SELECT min(wake_at) {unheld} > %s), EXISTS (SELECT 1 {unheld} <= %s)",
         list(settings.TIMER_HANDLERS), now, now,
     )  # fmt: skip
-    return Due(as_moment(timer), as_moment(run), bool(is_runnable))
+    at = as_moment(asked_at) or database_now()
+    return Due(at, as_moment(timer), as_moment(run), bool(is_runnable))
 
 
 def fire_due(now: datetime, at_most: int) -> list[EventDraft]:

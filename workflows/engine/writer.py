@@ -78,7 +78,7 @@ class Writer:
         self._may_be_new_timers = True
         self._next_timer: datetime | None = None
         self._next_run: datetime | None = None
-        #: What to add to this process's clock to get the database's.
+        #: What to add to ``time.monotonic`` to get the database's time: nobody sets that clock.
         self._clock_offset = 0.0
         self._drivers = 1
         self._failures = 0
@@ -129,6 +129,7 @@ class Writer:
         settle_in()
         leases.forget_old_drivers()
         self._holdings = Holdings(leases.register())
+        self._set_clock(database_now())
 
     def _is_done(self) -> bool:
         if not self._stopping.is_set():
@@ -180,7 +181,10 @@ class Writer:
         return None if is_busy_otherwise else self.progress.seconds_left()
 
     def _database_time(self) -> float:
-        return time.time() + self._clock_offset
+        return time.monotonic() + self._clock_offset
+
+    def _set_clock(self, now: datetime) -> None:
+        self._clock_offset = now.timestamp() - time.monotonic()
 
     def _about_now(self) -> datetime:
         return datetime.fromtimestamp(self._database_time(), UTC)
@@ -211,7 +215,7 @@ class Writer:
         if is_inventory or (self._may_be_new_timers and now >= self._next_timer_look):
             self._may_be_new_timers = False
             self._next_timer_look = now + _TIMER_LOOK_SECONDS
-            self._next_timer, self._next_run, is_runnable = timers.next_due(self._about_now())
+            is_runnable = self._look_at_timers()
         if self._is_due(self._next_timer):
             self._fire_timers()
         has_hint |= is_runnable or (is_inventory and self._holdings.are_to_be_compared)
@@ -237,8 +241,15 @@ class Writer:
                     if _is_outage(another):
                         raise
                     timers.postpone_first(now)
-        self._next_timer, self._next_run, _ = timers.next_due(self._about_now())
+        self._look_at_timers()
         self._has_hint = True
+
+    def _look_at_timers(self) -> bool:
+        """Note what is due next, and what time it is; tell whether there is anything to claim."""
+        due = timers.next_due(self._about_now())
+        self._set_clock(due.asked_at)
+        self._next_timer, self._next_run = due.timer, due.run
+        return due.is_runnable
 
     def _fire(self, now: datetime, at_most: int = _TIMERS_A_TURN) -> None:
         with transaction.atomic():

@@ -1,5 +1,6 @@
 """What happens while nobody decides: each thing once and never early."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +16,7 @@ from approvals.services.decisions import Decision, decide
 from approvals.services.requests import Request, create_approval_request, open_requests
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.passing import fire, let_pass
-from tests.db.engine.scenes import Scene, ended, gate, statuses, step_is, task
+from tests.db.engine.scenes import Scene, ended, gate, request_of, statuses, step_is, task
 from tests.db.engine.threads import at_once
 from workflows.clock import database_now
 from workflows.engine import timers
@@ -270,3 +271,21 @@ def test_the_clock_of_a_worker_changes_nothing(scene: Scene, hours: int) -> None
         assert let_pass(1) != []
         assert let_pass(50) != []
     assert_each_came_to_its_end_once(opened)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("hours", [2, -2])
+def test_a_driver_is_on_time_though_its_clock_is_set_while_it_waits(
+    scene: Scene, launch: Callable[[], Driver], hours: int
+) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no clock of its own")
+    launch()
+    run = scene.run(gate("g", auto_approve_after_seconds=1), task("after", after=["g"]))
+    request = request_of(run)
+    right = time.time
+    with patch("time.time", lambda: right() + hours * 3600):
+        assert ended(run, 10).status == "completed"
+    decided = ApprovalDecision.objects.get(approval=request)
+    late = decided.decided_at - request.requested_at - timedelta(seconds=1)
+    assert timedelta(0) <= late <= timedelta(seconds=1)
