@@ -28,10 +28,11 @@ from workflows.models import (
     WorkflowStepExecution,
 )
 from workflows.services.awaited_events import awaited_events
-from workflows.services.open_steps import OpenStep, open_steps
+from workflows.services.open_steps import OpenStep, OpenSteps, open_steps
 
 #: Steps that are looked at; a run that waits for more of them is explained by these.
 STEPS_EXPLAINED: Final = 100
+_NAMED_AT_MOST: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +82,38 @@ def explain_execution(execution: WorkflowExecution, user: User) -> list[Reason]:
         reasons.append(
             Reason("paused", "It is paused: nothing of it starts until somebody resumes it.")
         )
-    reasons += _explain_steps(execution, user, now)
+    found = open_steps(execution)
+    reasons += _explain_halt(found)
+    reasons += _explain_steps(found.steps[:STEPS_EXPLAINED], execution, user, now)
     return reasons + _explain_engine(execution, now, has_reasons=bool(reasons))
 
 
 # --- steps ----------------------------------------------------------------------------------
 
 
-def _explain_steps(execution: WorkflowExecution, user: User, now: datetime) -> list[Reason]:
-    steps = open_steps(execution)[:STEPS_EXPLAINED]
+def _explain_halt(found: OpenSteps) -> list[Reason]:
+    """Say of a run in which nothing new starts after what failure, and what it still awaits."""
+    failed = found.halted_by
+    awaited = [step.name for step in found.steps if step.has_begun]
+    if failed is None or not awaited:
+        return []
+    named = ", ".join(awaited[:_NAMED_AT_MOST])
+    if len(awaited) > _NAMED_AT_MOST:
+        named += f" and {len(awaited) - _NAMED_AT_MOST} more"
+    return [
+        Reason(
+            "halted",
+            f"{failed.name} failed: nothing new starts but steps that accept failures, and the"
+            f" run fails once the last has ended. Under way: {named}.",
+            since=failed.completed_at,
+            facts={"failed_step": failed.name, "under_way": awaited[:STEPS_EXPLAINED]},
+        )
+    ]
+
+
+def _explain_steps(
+    steps: Sequence[OpenStep], execution: WorkflowExecution, user: User, now: datetime
+) -> list[Reason]:
     told: dict[UUID, Reason] = {}
     by_type: dict[str, list[OpenStep]] = {}
     for step in steps:

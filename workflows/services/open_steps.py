@@ -14,6 +14,7 @@ from workflows.core.revisions import rows_of_today
 from workflows.core.states import TERMINAL_STEP_STATUSES, StepStatus
 from workflows.core.structure import nodes_of
 from workflows.models import WorkflowExecution, WorkflowStepExecution
+from workflows.services.halting import Halting
 
 BLOCKS: Final = frozenset({"parallel", "sequential"})
 
@@ -46,18 +47,40 @@ class OpenStep:
         return self.row.status == StepStatus.RETRYING and is_due
 
 
-def open_steps(execution: WorkflowExecution) -> list[OpenStep]:
-    """Return the steps under way, those that began first at first, then those that may begin.
+@dataclass(frozen=True, slots=True)
+class OpenSteps:
+    """What has not ended of a run.
+
+    Attributes:
+        steps: those under way, those that began first at first, then those that may begin.
+        halted_by: the failure after which only what accepts failures still starts in the run;
+            None if there is none.
+    """
+
+    steps: list[OpenStep]
+    halted_by: WorkflowStepExecution | None
+
+
+def open_steps(execution: WorkflowExecution) -> OpenSteps:
+    """Return what has not ended of a live run.
 
     Blocks are left out: their steps stand for them.
     """
-    definitions = {step["name"]: step for step in every_step(execution.version.definition)}
+    document = execution.version.definition
+    definitions = {step["name"]: step for step in every_step(document)}
     known: dict[str, WorkflowStepExecution] = {}
     rows = WorkflowStepExecution.objects.filter(execution_id=execution.pk)
     for row in rows.defer("input_data", "output_data").order_by("revision"):
         known[row.name] = row
     latest = rows_of_today(known)
-    ready = dict(_ready(execution.version.definition, latest, definitions))
+    frames = _frames(latest, definitions)
+    places = {(block, suffix) for block, suffixes in frames.items() for suffix in suffixes}
+    halting = Halting(document, definitions, latest, places)
+    ready = {
+        f"{name}{suffix}": definitions[name]
+        for name, block, suffix in _ready(document, latest, frames)
+        if not halting.keeps(name, (block, suffix))
+    }
     live = [
         row
         for row in latest.values()
@@ -74,7 +97,7 @@ def open_steps(execution: WorkflowExecution) -> list[OpenStep]:
             revision = known[name].revision + 1 if name in known else 1
             step_id = step_execution_id(execution.pk, name, revision)
             steps.append(OpenStep(step_id, name, definition, None))
-    return steps
+    return OpenSteps(steps, halting.failure())
 
 
 def every_step(definition: Document) -> Iterator[Document]:
@@ -101,19 +124,17 @@ def _what_runs(row: WorkflowStepExecution, definitions: Mapping[str, Document]) 
 
 
 def _ready(
-    definition: Document, latest: Rows, definitions: Mapping[str, Document]
-) -> Iterator[tuple[str, Document]]:
-    """Yield the steps that have not begun and all of whose predecessors have ended, by their
-    rows' names."""
-    frames = _frames(latest, definitions)
+    definition: Document, latest: Rows, frames: Mapping[str, set[str]]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield the steps that have not begun and all of whose predecessors have ended, with their
+    blocks and what stands behind their names."""
     for node in nodes_of(definition["steps"]):
         for suffix in frames.get(node.block, ()):
-            name = f"{node.name}{suffix}"
             needs = [latest.get(f"{needed}{suffix}") for needed in node.needs]
-            row = latest.get(name)
+            row = latest.get(f"{node.name}{suffix}")
             has_begun = row is not None and row.status != StepStatus.PENDING
             if not has_begun and all(r and r.status in TERMINAL_STEP_STATUSES for r in needs):
-                yield name, definitions[node.name]
+                yield node.name, node.block, suffix
 
 
 def _frames(latest: Rows, definitions: Mapping[str, Document]) -> dict[str, set[str]]:

@@ -199,6 +199,48 @@ def test_a_step_waits_for_the_agent_that_is_its_fallback(scene, hand, why) -> No
     assert known["id"] == str(spare.pk)
 
 
+def test_after_a_failure_that_halts_the_run_it_waits_for_what_is_under_way(
+    scene, hand, why
+) -> None:
+    QueueLimit.objects.create(workspace=scene.workspace, queue="gpu", max_running=1)
+    scene.run(task("hog", config={"queue": "gpu"}))
+    hand.turn()
+    run = scene.run(
+        task("long"),
+        task("bad", max_retries=0),
+        task("never", config={"queue": "gpu"}),
+        task("report", after=["bad"], trigger_rule="one_failed", config={"queue": "gpu"}),
+        config={"fail_fast": True},
+    )
+    hand.turn()
+    hand.turn(hand.result("bad", Failed("teapot", "no")))
+    found = why(run)  # it finds no code twice: `never` waits for no place any more
+    assert "bad failed: nothing new starts" in found["halted"].message
+    assert "Under way: long." in found["halted"].message
+    assert found["queue_full"].step == "report"
+
+
+@pytest.mark.parametrize("is_tolerated", [False, True])
+def test_a_failure_inside_a_block_halts_the_run_unless_the_block_tolerates_it(
+    scene, hand, why, is_tolerated
+) -> None:
+    QueueLimit.objects.create(workspace=scene.workspace, queue="gpu", max_running=1)
+    scene.run(task("hog", config={"queue": "gpu"}))
+    hand.turn()
+    inner = [task("bad"), task("slow")]
+    config = {"steps": inner, "continue_on_error": is_tolerated}
+    run = scene.run(
+        {"name": "block", "step_type": "parallel", "config": config},
+        task("outside", config={"queue": "gpu"}),
+        config={"fail_fast": True},
+        max_retries=0,
+    )
+    hand.turn()
+    hand.turn(hand.result("bad", Failed("teapot", "no")))
+    found = why(run)
+    assert ("queue_full" in found, "halted" in found) == (is_tolerated, not is_tolerated)
+
+
 def test_a_running_step_says_since_when_and_until_when(scene, hand, why) -> None:
     run = scene.run(task("a", timeout_seconds=60))
     hand.turn()
