@@ -19,3 +19,9 @@ def row_titles(answer: HttpResponse) -> list[str]:
     """The names of the rows of a list, in its order."""
     links = re.findall(r"<a [^>]*data-row-link[^>]*>([^<]*)</a>", html(answer))
     return [link.replace("&amp;", "&") for link in links]
+
+
+def ids_used_twice(answer: HttpResponse) -> set[str]:
+    """The ids that more than one element of a page has; there may be none."""
+    ids = re.findall(r'\sid="([^"]*)"', answer.content.decode())
+    return {each for each in ids if ids.count(each) > 1}

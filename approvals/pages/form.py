@@ -47,10 +47,12 @@ class ShownField:
     """One field of the schema, with what stands in it.
 
     Attributes:
+        number: its place in the schema, from 1.
         text: what stands in it: what was posted, or what it holds at first.
         choices: the values of a choice as they are posted, with the words for each.
     """
 
+    number: int
     about: FormField
     text: str
     choices: tuple[tuple[str, str], ...]
@@ -60,6 +62,11 @@ class ShownField:
     def key(self) -> str:
         """Its name in the posted form."""
         return PREFIX + self.about.name
+
+    @property
+    def id(self) -> str:
+        """Its name in the page. A name in a schema may hold anything, which an id may not."""
+        return f"{PREFIX}{self.number}"
 
     @property
     def initial(self) -> str:
@@ -100,7 +107,7 @@ class ResponseForm:
     def __init__(self, approval: WorkflowStepApproval, form: DecisionForm) -> None:
         schema = approval.approval_metadata.get("form_schema")
         found = fields_of(schema, approval.approval_data) if schema else []
-        self.fields = [_shown(each, form) for each in found]
+        self.fields = [_shown(number, each, form) for number, each in enumerate(found, 1)]
 
     @property
     def answers(self) -> list[ShownField]:
@@ -166,13 +173,13 @@ def field_errors(problems: Iterable[Problem]) -> dict[str, str]:
     return found
 
 
-def _shown(about: FormField, form: DecisionForm) -> ShownField:
+def _shown(number: int, about: FormField, form: DecisionForm) -> ShownField:
     key = PREFIX + about.name
     text = _text(about, about.value)
     if form.posted is not None:
         text = form.posted.get(key, "").replace("\r\n", "\n")
     choices = tuple((_dump(value), _word(value)) for value in about.choices)
-    return ShownField(about, text, choices, form.errors.get(key, ""))
+    return ShownField(number, about, text, choices, form.errors.get(key, ""))
 
 
 def _text(about: FormField, value: Any) -> str:

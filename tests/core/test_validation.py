@@ -232,8 +232,12 @@ def test_equal_orders_are_parallel_siblings() -> None:
 
 
 def test_variables_are_declared_once() -> None:
-    report = validate(workflow(task("a"), variables=("x", "x", "X")))
-    assert errors_of(report) == {("duplicate_name", "/variables/1/name")}
+    report = validate(workflow(task("a"), variables=("x", "x", "X", "x_")))
+    assert {error.error_type for error in report.errors} == {"duplicate_name"}
+    assert [(error.path, error.message) for error in report.errors] == [
+        ("/variables/1/name", "The variable 'x' is declared twice"),
+        ("/variables/2/name", "The variable 'X' reads like 'x'"),
+    ]
 
 
 def test_everything_wrong_is_told_at_once() -> None:

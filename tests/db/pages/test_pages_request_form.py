@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group
 from approvals.models import Door
 from approvals.services.decisions import Decision, decide
 from approvals.sign_in import RECENT_SECONDS
-from tests.pages import html, text
+from tests.pages import html, ids_used_twice, text
 
 pytestmark = pytest.mark.django_db
 
@@ -54,6 +54,14 @@ class TestFields:
         assert re.search(r'name="field-share"[^>]*inputmode="decimal" value="10"', page)
         assert "The agent proposed 10. From 1 to 50." in page
         assert re.search(r"Change ticket ?<span[^>]*>\(required\)", page)
+
+    def test_names_that_are_nearly_the_same_have_fields_of_their_own(self, approver, ask):
+        names = ("a b", "a-b", "A b", "ü", "é")
+        schema = {"type": "object", "properties": {name: {"type": "string"} for name in names}}
+        page = approver.get(url(ask(rules={"form_schema": schema})))
+        assert not ids_used_twice(page)
+        for name in names:
+            assert f'name="field-{name}"' in html(page)
 
     def test_what_is_filled_in_is_recorded(self, approver, approval):
         form = sent(
@@ -102,7 +110,9 @@ class TestFields:
         answer = approver.post(url(approval), form)
         assert answer.status_code == 400
         page = html(answer)
-        beside = re.search(rf'id="field-{field}-help">(.*?)</div>', page)
+        described = re.search(rf'name="field-{field}"[^>]*aria-describedby="([^"]+)"', page)
+        assert described is not None
+        beside = re.search(rf'id="{described[1]}">(.*?)</div>', page)
         assert beside is not None
         assert words in beside[1]
         assert re.search(rf'name="field-{field}"[^>]*aria-invalid="true"', page)

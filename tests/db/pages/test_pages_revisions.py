@@ -6,7 +6,7 @@ import pytest
 
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.scenes import Scene, gate, task
-from tests.pages import html, row_titles, text
+from tests.pages import html, ids_used_twice, row_titles, text
 from workflows.core.outcomes import Completed
 from workflows.engine.inputs import dump_json
 from workflows.models import WorkflowExecution
@@ -45,6 +45,20 @@ def test_each_step_shows_its_latest_revision_and_leads_to_the_others(
     shown = earlier.partition('id="step"')[2]
     assert "&quot;of&quot;: [ 1, 2 ]" in shown
     assert "Asked to change" not in shown
+
+
+def test_steps_with_names_nearly_the_same_fold_their_revisions_apart(
+    client_for: Any, workspace: Any, users: dict[str, Any], add_step: Any
+) -> None:
+    names = ("a 1", "a-1", "ü", "é")
+    scene = Scene(workspace, users)
+    execution = scene.run(*map(task, names))
+    for name in names:
+        add_step(execution, name, "failed", revision=1)
+        add_step(execution, name, "running", revision=2)
+    page = client_for("viewer").get(f"/executions/{execution.pk}/")
+    assert not ids_used_twice(page)
+    assert html(page).count("1 earlier revision<") == len(names)
 
 
 def test_what_stands_in_a_block_that_is_done_anew_is_not_shown_as_done(
