@@ -17,3 +17,17 @@ def database_now() -> datetime:
         cursor.execute("SELECT clock_timestamp()")
         moment: datetime = cursor.fetchone()[0]
         return moment
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Return a moment from outside in UTC, by which databases compare.
+
+    Raises:
+        ValueError: it has no time zone, or is out of the range of all moments in UTC.
+    """
+    if moment.tzinfo is None:
+        raise ValueError("A moment needs a time zone")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("There is no such moment in UTC") from None

@@ -29,7 +29,7 @@ from workflows.api.base import (
     get_visible,
 )
 from workflows.api.fields import StrictSerializer, read_input
-from workflows.api.filters import Choices, InProjectFilter, filters
+from workflows.api.filters import Choices, InProjectFilter, MomentFilter, filters
 from workflows.api.idempotency import idempotent
 from workflows.core.errors import Problem
 from workflows.errors import InvalidInput
@@ -51,8 +51,8 @@ class ApprovalFilter(InProjectFilter):
     workflow_execution = filters.UUIDFilter(field_name="workflow_execution_id")
     workflow = filters.CharFilter(method="of_workflow", max_length=200)
     decided_by = filters.CharFilter(method="by_person", max_length=150)
-    due_before = filters.IsoDateTimeFilter(field_name="expires_at", lookup_expr="lt")
-    due_after = filters.IsoDateTimeFilter(field_name="expires_at", lookup_expr="gt")
+    due_before = MomentFilter(field_name="expires_at", lookup_expr="lt")
+    due_after = MomentFilter(field_name="expires_at", lookup_expr="gt")
 
     def of_workflow(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         identifier = as_uuid(value)

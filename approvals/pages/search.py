@@ -13,6 +13,7 @@ from django.utils.dateparse import parse_datetime
 
 from approvals.models import Risk
 from approvals.services.clock import AUTO_APPROVE, EXPIRY
+from workflows.clock import in_utc
 from workflows.models import Timer, User, Workflow
 from workflows.pages import Reader, read_words
 
@@ -103,9 +104,9 @@ def read_moment(text: str | None) -> datetime | None:
     """A moment of an address, with its zone; None for anything else."""
     try:
         moment = parse_datetime(text) if text else None
+        return in_utc(moment) if moment else None
     except ValueError:
         return None
-    return moment if moment is not None and timezone.is_aware(moment) else None
 
 
 def read_id(text: str | None) -> UUID | None:

@@ -279,7 +279,14 @@ class TestLooking:
         soon = (timezone.now() + timedelta(hours=1)).isoformat().replace("+", "%2B")
         assert titles(f"due_before={soon}") == ["Done"]
         assert titles(f"workflow_execution={uuid.uuid4()}") == []
-        for wrong in ("status=x", "assigned_to=you", "due_before=x", "workflow_execution=x"):
+        for wrong in (
+            "status=x",
+            "assigned_to=you",
+            "due_before=x",
+            "due_before=0001-01-01T00:00:00%2B14:00",
+            "due_after=9999-12-31T23:59:59-14:00",
+            "workflow_execution=x",
+        ):
             assert approver.get(f"{URL}?{wrong}").status_code == 400
         rows = approver.get(URL).json()["results"]
         assert {row["id"]: row["can_decide"] for row in rows} == {

@@ -79,6 +79,9 @@ def test_only_what_is_offered_orders(api, ordering):
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_ordering")
 
 
+NO_KEY = "00000000-0000-0000-0000-000000000000"
+
+
 def forge(value):
     text = value if isinstance(value, str) else json.dumps(value)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
@@ -102,10 +105,21 @@ def forge(value):
         forge(["created_at", {}, [], 1]),
         forge(["created_at", 10**400, 5, False]),
         forge(["created_at", "2026-01-01T00:00:00Z", "\0", False]),
+        forge(["created_at", "2026-01-01", NO_KEY, False]),
+        forge(["created_at", "2026-01-01T00:00:00", NO_KEY, False]),
+        forge(["created_at", "0001-01-01T00:00:00+14:00", NO_KEY, False]),
+        forge(["created_at", "9999-12-31T23:59:59-14:00", NO_KEY, False]),
     ],
 )
 def test_a_forged_cursor_is_400(api, rows, cursor):
     answer = api("viewer").get(f"{URL}?ordering=created_at&cursor={cursor}")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_cursor")
+
+
+@pytest.mark.parametrize("name", ["\0", "\ud800", "w\udfff"])
+def test_a_cursor_with_text_that_no_row_has_is_400(api, rows, name):
+    cursor = forge(["name", name, NO_KEY, False])
+    answer = api("viewer").get(f"{URL}?ordering=name&cursor={cursor}")
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_cursor")
 
 
@@ -117,6 +131,6 @@ def test_a_cursor_of_another_order_is_400(api, rows):
 
 def test_a_forged_cursor_of_the_right_shape_shows_nothing_foreign(api, rows, other_workspace):
     Workflow.objects.create(workspace=other_workspace, name="w-secret")
-    cursor = forge(["name", "", "00000000-0000-0000-0000-000000000000", False])
+    cursor = forge(["name", "", NO_KEY, False])
     names = [r["name"] for r in api("viewer").get(f"{URL}?cursor={cursor}").json()["results"]]
     assert names == [f"w{i}" for i in range(7)]

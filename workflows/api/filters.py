@@ -1,13 +1,17 @@
 """What every list can be narrowed by: the workspace, the project, and words."""
 
+from datetime import datetime
 from typing import Any, ClassVar
 
+from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django_filters import rest_framework as filters  # type: ignore[import-untyped]
+from django_filters.fields import IsoDateTimeField  # type: ignore[import-untyped]
 
 from workflows.api.base import as_uuid
+from workflows.clock import in_utc
 
-__all__ = ["Choices", "InProjectFilter", "InWorkspaceFilter", "filters"]
+__all__ = ["Choices", "InProjectFilter", "InWorkspaceFilter", "MomentFilter", "filters"]
 
 
 class InWorkspaceFilter(filters.FilterSet):  # type: ignore[misc]
@@ -35,6 +39,21 @@ class InProjectFilter(InWorkspaceFilter):
         if identifier:
             return queryset.filter(project_id=identifier)
         return queryset.filter(project__slug=value)
+
+
+class _MomentField(IsoDateTimeField):  # type: ignore[misc]
+    def to_python(self, value: Any) -> datetime | None:
+        moment = super().to_python(value)
+        try:
+            return in_utc(moment) if moment else None
+        except ValueError:
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from None
+
+
+class MomentFilter(filters.IsoDateTimeFilter):  # type: ignore[misc]
+    """A moment, refused where there is no such in UTC."""
+
+    field_class = _MomentField
 
 
 class Choices(filters.BaseInFilter, filters.ChoiceFilter):  # type: ignore[misc]

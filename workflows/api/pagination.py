@@ -5,6 +5,7 @@ import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -15,7 +16,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
-from workflows.core.errors import Problem
+from workflows.clock import in_utc
+from workflows.core.canonical import loads_strict
+from workflows.core.errors import CanonicalError, Problem
 from workflows.errors import InvalidInput
 
 LIMIT = 50
@@ -58,15 +61,14 @@ class Cursor:
         """
         try:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            ordering, value, key, is_backwards = json.loads(raw)
-        except (ValueError, TypeError, binascii.Error, RecursionError):
+            ordering, value, key, is_backwards = loads_strict(raw)
+        except (CanonicalError, ValueError, TypeError, binascii.Error):
             raise bad_cursor() from None
         if (
             not isinstance(ordering, str)
             or not isinstance(value, str | int)
             or not isinstance(key, str | int)
             or not isinstance(is_backwards, bool)
-            or "\0" in f"{value}{key}"
         ):
             raise bad_cursor()
         return cls(ordering, value, key, is_backwards)
@@ -161,6 +163,8 @@ class CursorPagination(BasePagination):
         try:
             key = queryset.model._meta.pk.to_python(cursor.key)
             value = _field(queryset, self._column).to_python(cursor.value)
+            if isinstance(value, datetime):
+                value = in_utc(value)
         except (ValidationError, ValueError, TypeError, OverflowError):
             raise bad_cursor() from None
         if value is None or key is None:

@@ -9,8 +9,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from django.db.models import Q
-from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+
+from workflows.clock import in_utc
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -102,7 +103,7 @@ def _edge(row: Any, moment: str) -> str:
 def _read_edge(text: str | None) -> tuple[datetime, UUID] | None:
     at, _, pk = (text or "").rpartition("_")
     try:
-        moment, key = parse_datetime(at), UUID(pk)
+        moment = parse_datetime(at)
+        return (in_utc(moment), UUID(pk)) if moment else None
     except ValueError:
         return None
-    return (moment, key) if moment is not None and timezone.is_aware(moment) else None
