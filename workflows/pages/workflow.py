@@ -14,6 +14,7 @@ from workflows.pages.draft_changes import StepChange, find_changes
 from workflows.pages.graphs import Drawing, draw_definition, every_step, repeats, steps_of
 from workflows.pages.start_form import StartForm
 from workflows.picture import Node
+from workflows.policies import PREVENT_SELF_APPROVAL
 from workflows.services.definitions import draft_document, validate_document
 from workflows.services.metrics import WorkflowMetrics, window_start, workflow_metrics
 
@@ -135,9 +136,12 @@ class WorkflowPage:
 
     @property
     def forbids_self_approval(self) -> bool:
-        """Whether a gate refuses the person who started the run."""
+        """Whether a gate refuses the person who started the run, by itself or for the workspace."""
         steps = steps_of(self.version.definition) if self.version else []
-        approvals = ((step.get("config") or {}).get("approval") or {} for step in every_step(steps))
+        gates = [step for step in every_step(steps) if step["step_type"] == "approval"]
+        if gates and self.workflow.workspace.settings.get(PREVENT_SELF_APPROVAL):
+            return True
+        approvals = ((step.get("config") or {}).get("approval") or {} for step in gates)
         return any(approval.get("prevent_self_approval") for approval in approvals)
 
 

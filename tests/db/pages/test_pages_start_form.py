@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 
 from tests.db.engine.by_hand import DriverByHand
-from tests.db.engine.scenes import Scene, task
+from tests.db.engine.scenes import Scene, gate, task
 from tests.pages import html, ids_used_twice
 from workflows.models import WorkflowExecution, WorkflowVersion
 from workflows.services.definitions import create_workflow
@@ -65,6 +65,21 @@ def test_nobody_has_said_yes_before_they_chose(client_for, with_variables):
     assert not WorkflowExecution.objects.exists()
     operator.post(f"{address}start/", {"var-sure": "false"})
     assert WorkflowExecution.objects.get().input_variables == {"sure": False}
+
+
+@pytest.mark.parametrize(
+    ("of_gate", "of_workspace", "is_said"),
+    [(False, False, False), (True, False, True), (False, True, True), (None, True, False)],
+)
+def test_it_says_whether_who_starts_a_run_can_approve_it(
+    client_for, workspace, users, of_gate, of_workspace, is_said
+):
+    workspace.settings = {"prevent_self_approval": of_workspace}
+    workspace.save()
+    step = task("work") if of_gate is None else gate(title="?", prevent_self_approval=of_gate)
+    workflow = Scene(workspace, users).workflow(step)
+    page = html(client_for("operator").get(f"/workflows/{workflow.pk}/"))
+    assert ("You cannot approve a run that you start." in page) == is_said
 
 
 def test_a_text_that_begins_with_a_line_break_keeps_it(client_for, with_variables):
