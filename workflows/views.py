@@ -17,7 +17,7 @@ from workflows.errors import Conflict, InvalidInput, StaleRevision
 from workflows.models import Role, Workflow, WorkflowExecution
 from workflows.pages import PageRequest, answer, enter_workspace, page, read_words, take_page
 from workflows.pages.execution import ExecutionPage
-from workflows.pages.verbs import verbs_of
+from workflows.pages.verbs import say_impossible, verbs_of
 from workflows.pages.workflow import WorkflowPage
 from workflows.services.definitions import publish
 from workflows.services.executions import MAX_REASON, cancel_execution, start_execution
@@ -65,11 +65,13 @@ def execution(request: PageRequest, execution_id: UUID) -> HttpResponse:
         opened=tuple(request.GET.getlist("open")),
         page=_number(request.GET.get("page")) or 1,
     )
+    verbs = verbs_of(run)
     context = {
         "place": "executions",
         "shown": shown,
         "run": run,
-        "verbs": verbs_of(run),
+        "verbs": verbs,
+        "impossible": say_impossible(verbs),
         **_rights(request),
     }
     return answer(request, "workflows/execution.html", context, regions=EXECUTION_REGIONS)

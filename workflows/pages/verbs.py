@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
@@ -78,6 +78,15 @@ def verbs_of(run: WorkflowExecution) -> list[Verb]:
             "cancel", "Cancel run…", "slash", address("cancel"), ended, style="danger", is_page=True
         ),
     ]
+
+
+def say_impossible(verbs: Iterable[Verb]) -> list[str]:
+    """Say of the verbs that are not possible why, those that have the same reason together."""
+    labels: dict[str, list[str]] = {}
+    for verb in verbs:
+        if verb.why:
+            labels.setdefault(verb.why, []).append(verb.label.removesuffix("…"))
+    return [f"{', '.join(named)}: {why}." for why, named in labels.items()]
 
 
 def _why_no_retry(run: WorkflowExecution) -> str:

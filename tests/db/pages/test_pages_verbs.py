@@ -66,15 +66,17 @@ def test_what_is_possible_is_offered(operator, run, status, verbs):
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        ("running", "Retry failed steps is not possible: this run has not ended"),
-        ("completed", "Retry failed steps is not possible: nothing in this run failed"),
-        ("failed", "Pause run is not possible: this run has ended"),
-        ("failed", "Cancel run… is not possible: this run has ended"),
+        ("running", "Retry failed steps: this run has not ended."),
+        ("completed", "Retry failed steps: nothing in this run failed."),
+        ("failed", "Pause run, Cancel run: this run has ended."),
     ],
 )
-def test_what_is_not_possible_says_why(operator, run, status, words):
+def test_what_is_not_possible_says_why_where_all_can_read_it(operator, run, status, words):
     stand(run, status)
-    assert words in text(operator.get(url(run)))
+    answer = operator.get(url(run))
+    assert f"<p>{words}</p>" in html(answer)
+    for label in words.partition(":")[0].split(", "):
+        assert re.search(rf"{label}…? is not possible", text(answer))
 
 
 def test_a_run_that_nothing_waits_for_is_not_retried(operator, run):
@@ -86,12 +88,14 @@ def test_a_run_that_nothing_waits_for_is_not_retried(operator, run):
 def test_a_workflow_that_is_not_published_is_not_run_again(operator, run, workflow):
     workflow.published_version = None
     workflow.save()
-    assert "Run again is not possible" in text(operator.get(url(run)))
+    assert "Run again: its workflow is not published." in text(operator.get(url(run)))
 
 
 def test_a_reader_who_may_do_nothing_is_offered_nothing(client_for, run):
     viewer = client_for("viewer")
     assert offered(viewer, run) == []
+    assert "needs the role operator. Yours is viewer." in text(viewer.get(url(run)))
+    assert "needs the role operator" not in text(client_for("operator").get(url(run)))
     for verb in POSTED:
         assert viewer.post(url(run, verb)).status_code == 403
     run.refresh_from_db()
