@@ -233,9 +233,7 @@ class ExecutionPage:
     def lines(self) -> list[StepLine]:
         """The lines of this page of the list."""
         start = (self.page - 1) * STEPS_A_PAGE
-        lines = self._lines[start : start + STEPS_A_PAGE]
-        self._steps.read_attempts(line.entry.name for line in lines)
-        return [self._line(line) for line in lines]
+        return [self._line(line) for line in self._lines[start : start + STEPS_A_PAGE]]
 
     def _line(self, line: Line) -> StepLine:
         entry = line.entry

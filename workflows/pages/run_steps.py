@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
@@ -28,10 +28,10 @@ from workflows.pages.graphs import (
     steps_of,
 )
 from workflows.pages.run_progress import latest_progress
-from workflows.pages.timeline import Bar, Timeline
+from workflows.pages.timeline import Bar, Part, Timeline, parts_of
 from workflows.services.awaited_events import awaited_events
-from workflows.services.timeline import Stretch, entries_of, stretch_of
-from workflows.wording import approval_look, status_look
+from workflows.services.timeline import entries_with_several_attempts
+from workflows.wording import approval_look
 
 #: Agents, sub-workflows and branches are named for at most so many steps of a run.
 NAMED_AT_MOST: Final = 500
@@ -144,7 +144,6 @@ class RunSteps:
             )
         }
         self._agents = self._agent_names()
-        self._attempts: dict[UUID, list[Stretch]] = {}
 
     def latest(self) -> list[WorkflowStepExecution]:
         """The latest revision of each step that has moved."""
@@ -194,8 +193,18 @@ class RunSteps:
 
     @cached_property
     def timeline(self) -> Timeline:
+        return Timeline([part.stretch for parts in self._parts.values() for part in parts])
+
+    @cached_property
+    def _parts(self) -> dict[UUID, list[Part]]:
+        """What the time of each revision of each step went to."""
         rows = [row for rows in self.rows.values() for row in rows]
-        return Timeline([found for row in rows if (found := self._stretch(row)) is not None])
+        attempts = {each.row.pk: each.attempts for each in entries_with_several_attempts(rows)}
+        return {row.pk: parts_of(row, attempts.get(row.pk, ()), self.now) for row in rows}
+
+    def _bars(self, row: WorkflowStepExecution) -> list[tuple[Bar, str]]:
+        parts = self._parts[row.pk]
+        return [(self.timeline.bar(part.stretch), part.tone) for part in parts if part.tone]
 
     def href(self, name: str) -> str:
         """The address that chooses a step."""
@@ -215,36 +224,6 @@ class RunSteps:
         if row.started_at is None:
             return None
         return ((row.completed_at or self.now) - row.started_at).total_seconds()
-
-    def read_attempts(self, names: Iterable[str]) -> None:
-        """Read when the earlier attempts of these steps were, for their bars."""
-        latest = (self.rows[name][-1] for name in names if name in self.rows)
-        for entry in entries_of([row for row in latest if row.attempts > 1]):
-            self._attempts[entry.row.pk] = [
-                Stretch(each.started_at.timestamp(), each.ended_at.timestamp())
-                for each in entry.attempts
-                if each.outcome == "failed" and each.started_at and each.ended_at
-            ]
-
-    def _bars(self, row: WorkflowStepExecution) -> list[tuple[Bar, str]]:
-        """The bars of one revision: its attempts that failed, then the latest one."""
-        stretch = self._stretch(row)
-        if stretch is None:
-            return []
-        failed = self._attempts.get(row.pk, [])
-        bars = [(self.timeline.bar(each), "failed") for each in failed]
-        if bars and row.status in ("retrying", "failed"):
-            return bars
-        start = max(stretch.start, failed[-1].end) if failed else stretch.start
-        tone = status_look(row.status).tone
-        return [*bars, (self.timeline.bar(Stretch(start, stretch.end)), tone)]
-
-    def _stretch(self, row: WorkflowStepExecution) -> Stretch | None:
-        """When a step took place; one that runs another workflow waits, perhaps for people."""
-        stretch = stretch_of(row, self.now)
-        return (
-            replace(stretch, is_wait=True) if stretch and row.step_type == "workflow" else stretch
-        )
 
     def _request(self, row: WorkflowStepExecution | None) -> tuple[UUID | None, str]:
         return self._requests.get(row.pk, (None, "")) if row else (None, "")

@@ -9,16 +9,39 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from typing import Final
 
-from workflows.services.timeline import Stretch
+from workflows.models import WorkflowStepExecution
+from workflows.services.timeline import Attempt, works
+from workflows.wording import status_look
 
 #: The most that one wait takes of the axis, as a share of all work.
 WAIT_SHARE: Final = 0.08
 #: How long the axis is, in the units of the bars.
 AXIS: Final = 120.0
 THINNEST: Final = 1.5
+
+#: As which status an attempt is drawn that was not its step's last word.
+_DRAWN_AS: Final = {"asked": "completed", "abandoned": "cancelled"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """From when to when something took place, in seconds; `is_wait`: nothing worked meanwhile."""
+
+    start: float
+    end: float
+    is_wait: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the time that a step took. `tone`: of its bar; "" where none is drawn."""
+
+    stretch: Stretch
+    tone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +89,39 @@ class Timeline:
         start, end = self._moments[index : index + 2]
         share = (moment - start) / (end - start)
         return self._at[index] + share * (self._at[index + 1] - self._at[index])
+
+
+def parts_of(row: WorkflowStepExecution, attempts: Sequence[Attempt], now: datetime) -> list[Part]:
+    """Return what the time of a step went to, in one revision, up to `now` if it goes on.
+
+    `attempts` are all of the step's, in their order, or none where it had no more than one.
+    """
+    if row.started_at is None:
+        return []
+    end = row.completed_at or now
+    is_wait = not works(row)
+    begun = [(each.started_at, each) for each in attempts if each.started_at]
+    if not begun:
+        whole = _stretch(row.started_at, end, is_wait=is_wait or row.status == "waiting")
+        return [Part(whole, status_look(row.status).tone)]
+    ends = [*(start for start, _ in begun[1:]), end]
+    parts: list[Part] = []
+    for (start, attempt), until in zip(begun, ends, strict=True):
+        over = min(attempt.ended_at or until, until)
+        status = _DRAWN_AS.get(attempt.outcome, attempt.outcome)
+        if over == end:  # it runs, or its step has ended with it
+            status = row.status
+        parts.append(Part(_stretch(start, over, is_wait=is_wait), status_look(status).tone))
+        if attempt.outcome == "asked":
+            parts.append(Part(_stretch(over, until, is_wait=True), status_look("waiting").tone))
+        elif over < until:
+            # The pause before a retry is no wait for people: it keeps its length.
+            parts.append(Part(_stretch(over, until, is_wait=is_wait), ""))
+    return parts
+
+
+def _stretch(start: datetime, end: datetime, *, is_wait: bool) -> Stretch:
+    return Stretch(start.timestamp(), max(start, end).timestamp(), is_wait)
 
 
 def _where_work_is(stretches: Sequence[Stretch], moments: Sequence[float]) -> list[bool]:

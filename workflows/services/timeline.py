@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import F, QuerySet
+from django.db.models import Count, F, Q, QuerySet, Window
 from django.db.models.functions import Coalesce
 
 from workflows.core.states import StepStatus
 from workflows.events import EventType
 from workflows.models import Event, WorkflowStepExecution
 
-#: Steps that only wait, for people, a time or an event; and blocks, whose steps do the work.
-_NO_WORK: Final = frozenset({"approval", "wait", "parallel", "sequential"})
+#: Steps that only wait, for people, a time, an event or another run.
 _WAITS: Final = frozenset({"approval", "wait", "workflow"})
+#: These do no work either: the steps of a block do it.
+_NO_WORK: Final = _WAITS | {"parallel", "sequential"}
+#: What tells that an attempt begins, or that another one follows it.
+_TURNS: Final = (
+    EventType.STEP_STARTED.value,
+    EventType.STEP_RETRYING.value,
+    EventType.APPROVAL_REQUIRED.value,
+)
 _ENDS: Final = {
     EventType.STEP_RETRYING.value: "failed",
     EventType.STEP_FAILED.value: "failed",
     EventType.STEP_COMPLETED.value: "completed",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """From when to when something took place, in seconds; `is_wait`: nothing worked meanwhile."""
-
-    start: float
-    end: float
-    is_wait: bool = False
 
 
 @dataclass(slots=True)
@@ -79,14 +77,9 @@ class Entry:
         return self.row.step_type in _WAITS or self.row.status == StepStatus.WAITING
 
 
-def stretch_of(row: WorkflowStepExecution, now: datetime) -> Stretch | None:
-    """Return when a step took place, up to `now` if it still does; None if it never began."""
-    if row.started_at is None:
-        return None
-    end = max(row.completed_at or now, row.started_at)
-    is_sub_workflow = row.step_type == "workflow"
-    is_wait = row.step_type in _NO_WORK or (row.status == "waiting" and not is_sub_workflow)
-    return Stretch(row.started_at.timestamp(), end.timestamp(), is_wait)
+def works(row: WorkflowStepExecution) -> bool:
+    """Tell whether a step does work itself while it is under way."""
+    return row.step_type not in _NO_WORK
 
 
 def moved_steps(execution_id: UUID) -> QuerySet[Any]:
@@ -101,24 +94,42 @@ def moved_steps(execution_id: UUID) -> QuerySet[Any]:
 
 def entries_of(rows: Sequence[WorkflowStepExecution]) -> list[Entry]:
     """Return the entries of steps of one run, in their order; one query."""
+    if not rows:
+        return []
+    events = _events(rows[0].execution_id).filter(workflow_step_id__in=[row.pk for row in rows])
+    return _entries(rows, events)
+
+
+def entries_with_several_attempts(rows: Sequence[WorkflowStepExecution]) -> list[Entry]:
+    """Return the entries of those steps of one run that did not end with their first attempt.
+
+    They began again, are to be tried again, or asked people. One query, however many rows.
+    """
+    if not rows:
+        return []
+    turns = Q(event_type__in=_TURNS)
+    count = Window(Count("pk", filter=turns), partition_by="workflow_step_id")
+    events = _events(rows[0].execution_id).annotate(turns=count).filter(turns__gt=1)
+    return [entry for entry in _entries(rows, events) if entry.attempts]
+
+
+def _entries(rows: Sequence[WorkflowStepExecution], events: QuerySet[Any]) -> list[Entry]:
     entries = {row.pk: Entry(row) for row in rows}
-    if entries:
-        for step_id, *facts in _events(rows[0].execution_id, entries):
-            _note(entries[step_id], *facts)
+    facts = events.order_by("seq").values_list(
+        "workflow_step_id", "event_type", "timestamp", "data"
+    )
+    for step_id, *fact in facts:
+        if step_id in entries:
+            _note(entries[step_id], *fact)
     for entry in entries.values():
         _close(entry)
     return list(entries.values())
 
 
-def _events(execution_id: UUID, step_ids: Iterable[UUID]) -> Iterable[tuple[Any, ...]]:
-    kinds = [EventType.STEP_STARTED.value, EventType.APPROVAL_REQUIRED.value, *_ENDS]
-    events = Event.objects.of_execution(execution_id).filter(
-        workflow_step_id__in=list(step_ids), event_type__in=kinds
-    )
-    facts: Iterable[tuple[Any, ...]] = events.order_by("seq").values_list(
-        "workflow_step_id", "event_type", "timestamp", "data"
-    )
-    return facts
+def _events(execution_id: UUID) -> QuerySet[Any]:
+    """What tells of the attempts of a run's steps."""
+    events: QuerySet[Any] = Event.objects.of_execution(execution_id)
+    return events.filter(event_type__in=[*_TURNS, *_ENDS])
 
 
 def _note(entry: Entry, event_type: str, moment: datetime, data: dict[str, Any]) -> None:

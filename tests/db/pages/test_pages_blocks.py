@@ -13,6 +13,7 @@ from tests.pages import html, row_titles, text
 from workflows.core.ids import step_execution_id
 from workflows.events import EventDraft, EventType, append_events
 from workflows.models import WorkflowExecution, WorkflowStepExecution
+from workflows.pages.timeline import AXIS
 from workflows.services.definitions import create_workflow
 
 pytestmark = pytest.mark.django_db
@@ -84,6 +85,12 @@ def tell(run, step, kind, *, ago=0.0, **data):
         data={"step": step.name, **data},
     )
     append_events([event], timezone.now() - timedelta(seconds=ago))
+
+
+def bars(answer):
+    """The bars of the timeline: of each its tone, where it begins, and how wide it is."""
+    found = re.findall(r'<rect class="tone-(\w+)" x="([\d.]+)" width="([\d.]+)"', html(answer))
+    return [(tone, float(x), float(width)) for tone, x, width in found]
 
 
 class TestBlocks:
@@ -226,7 +233,9 @@ class TestReasons:
         assert "What it waits for" not in html(viewer.get(url(run)))
 
     def test_an_event_is_called_what_its_name_brought_from_the_run(self, viewer, run_of):
-        run = run_of({"name": "go", "step_type": "wait", "config": {"event": "go-${execution.started_by}"}})
+        run = run_of(
+            {"name": "go", "step_type": "wait", "config": {"event": "go-${execution.started_by}"}}
+        )
         add(row(run, "go", "waiting", step_type="wait", input_data={"event": "go-7"}))
         page = html(viewer.get(url(run)))
         assert "go waits for the signal “go-7”." in page
@@ -268,6 +277,44 @@ class TestAttempts:
         tell(run, step, EventType.STEP_STARTED, attempt=1, ago=89_993)
         words = text(viewer.get(url(run, "?step=fetch&view=attempts")))
         assert re.search(r"Attempt 1 Abandoned [\d:]+ , 7 s", words)
+
+    def test_the_timeline_keeps_the_time_of_attempts_that_failed(self, viewer, run_of):
+        run = run_of(task("fetch"))
+        [step] = add(row(run, "fetch", attempts=2))
+        tell(run, step, EventType.STEP_STARTED, attempt=1, ago=605)
+        tell(run, step, EventType.STEP_RETRYING, attempt=1, ago=305)
+        tell(run, step, EventType.STEP_STARTED, attempt=2, ago=5)
+        answer = viewer.get(url(run))
+        (failed, x, width), (completed, after, _) = bars(answer)
+        assert (failed, completed) == ("failed", "completed")
+        assert (x, width) == (0, pytest.approx(AXIS * 300 / 605, abs=0.1))
+        assert after == pytest.approx(118.5, abs=0.6)
+        assert "0 to 10 min" in text(answer)
+        assert "The timeline shortens waits" not in html(answer)
+
+    def test_the_timeline_keeps_the_time_of_attempts_that_were_abandoned(self, viewer, run_of):
+        run = run_of(task("fetch"), task("store", "fetch"))
+        started_at = timezone.now() - timedelta(seconds=50)
+        step, _ = add(row(run, "fetch", started_at=started_at), row(run, "store", "running"))
+        tell(run, step, EventType.STEP_STARTED, attempt=1, ago=100)
+        tell(run, step, EventType.STEP_STARTED, attempt=1, ago=50)
+        tell(run, step, EventType.STEP_COMPLETED, attempt=1)
+        (abandoned, x, width), (completed, after, _), _ = bars(viewer.get(url(run)))
+        assert (abandoned, completed) == ("neutral", "completed")
+        assert (x, width, after) == (0, *[pytest.approx(AXIS / 2, abs=0.2)] * 2)
+
+    def test_the_timeline_shortens_the_wait_of_an_attempt_that_asked_people(self, viewer, run_of):
+        run = run_of(task("fetch"))
+        [step] = add(row(run, "fetch", attempts=2))
+        tell(run, step, EventType.STEP_STARTED, attempt=1, ago=3_700)
+        tell(run, step, EventType.APPROVAL_REQUIRED, ago=3_605)
+        tell(run, step, EventType.STEP_STARTED, attempt=2, ago=5)
+        answer = viewer.get(url(run))
+        assert "The timeline shortens waits" in html(answer)
+        assert [tone for tone, _, _ in bars(answer)] == ["completed", "waiting", "completed"]
+        assert [width for _, _, width in bars(answer)] == pytest.approx(
+            [AXIS * share / 108 for share in (95, 8, 5)], abs=0.2
+        )
 
     def test_waiting_for_another_run_is_shortened_on_the_timeline(self, viewer, run_of):
         child = {"name": "sub", "step_type": "workflow", "config": {"workflow": "Inner"}}
