@@ -133,6 +133,36 @@ def test_the_position_in_a_loop_means_something_inside_it_only() -> None:
     assert errors_of(block("parallel", "p", task("b"), for_each=[1]), inside)
 
 
+def test_what_is_repeated_has_a_position_and_no_item() -> None:
+    counted = task("a", inputs={"x": "${index}"})
+    assert not errors_of(block("sequential", "s", counted, repeat_until="index > 2"))
+    path = f"{IN_P}/0/config/inputs/x"
+    itemised = task("a", inputs={"x": "${item}"})
+    loop = block("sequential", "s", itemised, repeat_until="true")
+    assert errors_of(loop) == [("a", "unknown_field", path)]
+    loop = block("sequential", "s", task("a"), repeat_until="item == 1")
+    assert errors_of(loop) == [("s", "unknown_field", "/steps/0/config/repeat_until")]
+    inner = block("sequential", "s", itemised, repeat_until="item == 1")
+    assert not errors_of(block("parallel", "p", inner, for_each=[1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "is_taken"),
+    [("a[0]", True), ("a[0][17]", True), ("a[x]", False), ("b[0]", False), ("p[0]", False)],
+)
+def test_no_step_is_called_like_a_round_of_another_one(name: str, is_taken: bool) -> None:
+    loop = block("parallel", "p", block("parallel", "q", task("a")), for_each=[1])
+    errors = errors_of(loop, task(name), task("b"))
+    assert errors == ([(name, "duplicate_name", "/steps/1/name")] if is_taken else [])
+
+
+def test_a_block_with_the_name_of_the_one_around_it_is_refused() -> None:
+    step = task("t", inputs={"x": "${item}"})
+    errors = errors_of(block("parallel", "p", block("parallel", "p", step)))
+    assert ("p", "duplicate_name", f"{IN_P}/0/name") in errors
+    assert ("t", "unknown_field", f"{IN_P}/0/config/steps/0/config/inputs/x") in errors
+
+
 def test_nested_steps_count_against_the_limit() -> None:
     many = document(block("parallel", "p", *[task(f"s{n}") for n in range(5)]))
     (problem,) = validate(many, limits=Limits(steps=5)).errors

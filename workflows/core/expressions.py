@@ -125,14 +125,14 @@ def compile_expression(
         raise ExpressionError("The expression holds control characters")
     tokens = list(tokens_of(source))
     paths = _checked_paths(tokens, names)
-    program, doubt = _program(source, names.variables, names.has_item)
+    program, doubt = _program(source, names.variables, names.has_item or names.has_index)
     return Expression(source, paths, program, names, doubt)
 
 
 @lru_cache(maxsize=1024)
-def _program(source: str, variables: frozenset[str], has_item: bool) -> tuple[Any, str | None]:
+def _program(source: str, variables: frozenset[str], has_index: bool) -> tuple[Any, str | None]:
     """Return CEL's program, and why CEL doubts that it can work."""
-    environment = _environment(variables, has_item)
+    environment = _environment(variables, has_index)
     try:
         return environment.compile(source), None
     except RuntimeError as error:
@@ -160,9 +160,9 @@ def _checked_paths(tokens: list[Token], names: Names) -> list[Path]:
 
 
 @lru_cache(maxsize=256)
-def _environment(variables: frozenset[str], has_item: bool) -> Any:
+def _environment(variables: frozenset[str], has_index: bool) -> Any:
     declared = dict.fromkeys(variables - _TYPE_NAMES, _ANY)
-    if has_item:
+    if has_index:
         declared |= {"item": _ANY, "index": _ANY}
     fields = dict.fromkeys(("variables", "steps", "execution", "revision"), _FIELDS)
     return cel.NewEnv(variables=declared | fields)

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, StringConstraints, ValidationInfo
@@ -46,6 +46,13 @@ def name_in_definition(row_name: str, known: Container[str]) -> str:
     while name not in known and (position := _POSITION.search(name)):
         name = name[: position.start()]
     return name
+
+
+def without_positions(name: str) -> Iterator[str]:
+    """Yield what is left of a name that ends like positions: of `a[0][1]`, `a[0]` and `a`."""
+    while position := _POSITION.search(name):
+        name = name[: position.start()]
+        yield name
 
 
 def _visible(name: str, info: ValidationInfo) -> str:

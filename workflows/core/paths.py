@@ -90,8 +90,9 @@ def check_path(path: Path, names: Names) -> None:
     """
     root, key = path.root, path.keys[0] if path.keys else None
     if root in ("item", "index"):
-        if not names.has_item:
-            raise _refused(path, "unknown_field", f"'{root}' means something in mapped blocks only")
+        if not (names.has_item or (root == "index" and names.has_index)):
+            where = "mapped blocks" if root == "item" else "blocks that run in rounds"
+            raise _refused(path, "unknown_field", f"'{root}' means something in {where} only")
     elif root in ROOTS:
         if not isinstance(key, str):
             raise _refused(

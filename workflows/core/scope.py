@@ -20,13 +20,15 @@ class Names:
         variables: the declared variables.
         steps: the steps whose output may be used, which are the ancestors.
         all_steps: every step of the definition, to tell a typo from a step that comes too late.
-        has_item: whether `item` and `index` mean something here.
+        has_item: whether `item` means something here, and with it `index`.
+        has_index: whether at least `index` does.
     """
 
     variables: frozenset[str] = frozenset()
     steps: Container[str] = frozenset()
     all_steps: Container[str] = frozenset()
     has_item: bool = False
+    has_index: bool = False
 
 
 @dataclass(frozen=True, slots=True)

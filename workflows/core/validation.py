@@ -24,10 +24,10 @@ from workflows.core.errors import DefinitionError, Problem, json_pointer
 from workflows.core.gates import people_named, problems_of_gate, self_approvals
 from workflows.core.graph import Graph
 from workflows.core.names import fold_name
+from workflows.core.rounds import Rounds
 from workflows.core.scope import Names
 from workflows.core.steps import (
     AgentStep,
-    AnyBlock,
     AnyStep,
     ApprovalStep,
     ConditionStep,
@@ -117,9 +117,11 @@ def validate(
     steps = list(places_of(definition.steps)) if definition else list(_well_shaped(given))
     broken = structural_errors(nodes)
     graphs = None if broken else build_graphs(nodes)
-    references = _References(document, nodes, graphs)
+    rounds = Rounds(nodes, (step for _, step in steps))
+    references = _References(document, rounds, graphs)
     reading_errors, warnings = references.check(steps, limits)
-    errors = [*errors, *broken, *_repeated_variables(document), *reading_errors]
+    errors = [*errors, *broken, *rounds.mistaken_names(nodes)]
+    errors += [*_repeated_variables(document), *reading_errors]
     errors += _unregistered(steps, context)
     errors += _unusable_inputs(steps, context)
     errors += _unreadable_waits(steps)
@@ -159,20 +161,17 @@ class _References:
     """The names of a document, and with them the check of what its steps refer to."""
 
     def __init__(
-        self, document: dict[str, Any], nodes: list[Node], graphs: Mapping[str, Graph] | None
+        self, document: dict[str, Any], rounds: Rounds, graphs: Mapping[str, Graph] | None
     ) -> None:
         self._variables = frozenset(_variable_names(document))
-        self._all_steps = frozenset(node.name for node in nodes)
-        self._blocks = {node.name: node.block for node in nodes}
+        self._rounds = rounds
+        self._blocks = rounds.blocks
+        self._all_steps = frozenset(rounds.blocks)
         self._graphs = graphs
-        self._loops: set[str] = set()
 
     def check(self, steps: _Steps, limits: Limits) -> tuple[list[Problem], list[Problem]]:
         errors: list[Problem] = []
         warnings: list[Problem] = []
-        for _, step in steps:
-            if isinstance(step, AnyBlock) and step.config.is_loop:
-                self._loops.add(step.name)
         for place, step in steps:
             inside = self._names_in(step.name) if isinstance(step, SequentialStep) else None
             reading = StepReading(place, step, self._names_at(step.name), limits, inside)
@@ -188,18 +187,16 @@ class _References:
         inner = frozenset(name for name, around in self._blocks.items() if around == block)
         ancestors = _Ancestors(self._graphs or {}, self._blocks, block, inner)
         names = self._names(ancestors, block)
-        return replace(names, has_item=True)
+        return replace(names, has_index=True)
 
     def _names(self, ancestors: Container[str], step: str) -> Names:
-        around = self._blocks.get(step, "")
-        while around and around not in self._loops:
-            around = self._blocks.get(around, "")
         return Names(
             variables=self._variables,
             # Without graphs nobody can say who comes before whom; what is wrong is reported anyway.
             steps=self._all_steps if self._graphs is None else ancestors,
             all_steps=self._all_steps,
-            has_item=bool(around),
+            has_item=self._rounds.has_item(step),
+            has_index=self._rounds.has_index(step),
         )
 
 
