@@ -274,14 +274,3 @@ def test_a_run_that_is_read_again_goes_on_alike(
     assert again.unfinished == progress.unfinished
     assert next_moves(again) == next_moves(progress) == []
     assert set(again.failures) == set(progress.failures)
-
-
-@pytest.mark.parametrize("rule", ["always", "one_success", "one_failed"])
-def test_in_a_sequence_no_rule_begins_a_step_before_the_one_before_it_is_over(rule: str) -> None:
-    graph = Graph({"a": [], "b": [], "c": ["a", "b"]})
-    progress = Progress(graph, {"c": rule}, is_fail_fast=False, is_in_turn=True)
-    progress.record("a", StepStatus.FAILED if rule == "one_failed" else StepStatus.COMPLETED)
-    assert next_moves(progress, ["a"]) == []
-    progress.record("b", StepStatus.COMPLETED)
-    assert next_moves(progress, ["b"]) == [Start("c")]
-    assert next_moves(progress.anew()) == [Start("a"), Start("b")]

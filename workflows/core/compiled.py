@@ -60,12 +60,15 @@ class CompiledDefinition:
         steps: by name, those inside blocks too.
         graphs: the order of the steps of each block, by its name; that of the top under "".
         blocks: the block that each step stands in, "" at the top.
+        in_turn: the steps that wait for the one before them only because their block runs one
+            after the other.
     """
 
     definition: WorkflowDefinition
     steps: Mapping[str, CompiledStep]
     graphs: Mapping[str, Graph]
     blocks: Mapping[str, str]
+    in_turn: frozenset[str]
 
     @property
     def graph(self) -> Graph:
@@ -101,6 +104,7 @@ def compile_definition(
         steps=MappingProxyType(steps),
         graphs=MappingProxyType(build_graphs(nodes)),
         blocks=MappingProxyType({node.name: node.block for node in nodes}),
+        in_turn=frozenset(node.name for node in nodes if node.is_in_turn),
     )
 
 
@@ -210,7 +214,8 @@ class StepReading:
             longest = self._limits.expression_characters
             expression = compile_expression(source, names, max_characters=longest)
         except ExpressionError as error:
-            self._note(self.errors, error, error.reason, *place)
+            for each in error.every:
+                self._note(self.errors, each, each.reason, *place)
             return None
         doubt = expression.doubt
         if not is_value and expression.returns not in ("BOOL", "DYN"):

@@ -13,6 +13,7 @@ Trigger rules have Airflow's names and meanings. How a step ended counts as
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 from workflows.core.graph import Graph
 from workflows.core.states import TERMINAL_STEP_STATUSES, SkipReason, StepStatus
@@ -39,6 +40,14 @@ class Skip:
 Move = Start | Skip
 
 
+class Ending(Enum):
+    """How a step that has ended counts for those behind it."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    SKIP = "skip"
+
+
 class Tally:
     """How many of the steps before a step have ended, and how."""
 
@@ -49,6 +58,15 @@ class Tally:
         self.succeeded = 0
         self.failed = 0
         self.skipped = 0
+
+    def count(self, ending: Ending) -> None:
+        """Count one more that has ended."""
+        if ending is Ending.SUCCESS:
+            self.succeeded += 1
+        elif ending is Ending.FAILURE:
+            self.failed += 1
+        else:
+            self.skipped += 1
 
     @property
     def is_complete(self) -> bool:
@@ -61,7 +79,6 @@ class Progress:
 
     Attributes:
         statuses: the status of every step that has moved; the others are pending.
-        is_in_turn: they run one after the other, whatever their rules say.
         unfinished: how many steps have not ended.
         under_way: how many steps have begun and not ended.
         failures: the steps whose failure fails the run, in the order in which they ended.
@@ -76,23 +93,17 @@ class Progress:
         "graph",
         "is_fail_fast",
         "is_halted",
-        "is_in_turn",
         "statuses",
         "under_way",
         "unfinished",
     )
 
-    def __init__(
-        self,
-        graph: Graph,
-        rules: Mapping[str, str],
-        *,
-        is_fail_fast: bool,
-        is_in_turn: bool = False,
-    ) -> None:
+    #: Whether they run one after the other, whatever their rules say.
+    is_in_turn = False
+
+    def __init__(self, graph: Graph, rules: Mapping[str, str], *, is_fail_fast: bool) -> None:
         """Begin with every step pending. ``rules``: the trigger rules other than the default."""
         self.graph = graph
-        self.is_in_turn = is_in_turn
         self.is_fail_fast = is_fail_fast
         self.statuses: dict[str, StepStatus] = {}
         self.unfinished = len(graph)
@@ -122,24 +133,25 @@ class Progress:
         has_failed = status not in (StepStatus.COMPLETED, StepStatus.SKIPPED) and not is_tolerated
         if has_failed:
             self.failures.append(name)
-        counts_as_failed = has_failed or skip_reason == SkipReason.UPSTREAM_FAILED
-        is_skip = status is StepStatus.SKIPPED and not counts_as_failed
+        if has_failed or skip_reason == SkipReason.UPSTREAM_FAILED:
+            self._count(name, Ending.FAILURE)
+        elif status is StepStatus.SKIPPED:
+            self._count(name, Ending.SKIP)
+        else:
+            self._count(name, Ending.SUCCESS)
+
+    def _count(self, name: str, ending: Ending) -> None:
         for successor in self.graph.successors[name]:
-            tally = self._tally(successor)
-            if counts_as_failed:
-                tally.failed += 1
-            elif is_skip:
-                tally.skipped += 1
-            else:
-                tally.succeeded += 1
+            self._tally(successor).count(ending)
 
     def anew(self) -> "Progress":
         """Return the progress of the same steps in which none of them has moved."""
-        progress = Progress(
-            self.graph, self._rules, is_fail_fast=self.is_fail_fast, is_in_turn=self.is_in_turn
-        )
+        progress = self._empty()
         progress.is_halted = self.is_halted
         return progress
+
+    def _empty(self) -> "Progress":
+        return Progress(self.graph, self._rules, is_fail_fast=self.is_fail_fast)
 
     def forget(self, name: str) -> None:
         """Take back that a step has begun: it is pending again."""
@@ -152,12 +164,20 @@ class Progress:
         """Note that these steps do not run: they are in branches that were not taken."""
         self._ruled_out |= dict.fromkeys(names, reason)
 
+    def go_to(self, gate: str, target: str) -> None:
+        """Note that of the steps behind a gate only ``target`` runs."""
+        self.rule_out(name for name in self.graph.successors[gate] if name != target)
+
+    def followers(self, name: str) -> Iterable[str]:
+        """Return the steps whose turn may have come with the end of a step."""
+        return self.graph.successors[name]
+
     def judge(self, name: str) -> Move | None:
         """Return the move that a pending step is due for, or None while its rule is open."""
         if name in self._ruled_out:
             return Skip(name, self._ruled_out[name])
         rule = self._rules.get(name, "all_success")
-        tally = self._tally(name)
+        tally = self._standing(name)
         verdict = _RULES[rule](tally)
         if verdict is True:
             if self.is_in_turn and not tally.is_complete:
@@ -167,6 +187,10 @@ class Progress:
                 return Skip(name, SkipReason.UPSTREAM_FAILED)
             return Start(name)
         return Skip(name, verdict) if verdict else None
+
+    def _standing(self, name: str) -> Tally:
+        """Return what the rule of a step is judged by."""
+        return self._tally(name)
 
     def _tally(self, name: str) -> Tally:
         tally = self._tallies.get(name)
@@ -186,8 +210,7 @@ def next_moves(progress: Progress, ended: Iterable[str] | None = None) -> list[M
     if ended is None:
         candidates: Iterable[str] = progress.graph.order
     else:
-        successors = progress.graph.successors
-        candidates = dict.fromkeys(name for e in ended for name in successors[e])
+        candidates = dict.fromkeys(name for e in ended for name in progress.followers(e))
     moves = []
     for name in candidates:
         if name not in statuses and (move := progress.judge(name)):

@@ -18,7 +18,8 @@ class Node:
     """A step reduced to its place in the graph.
 
     `place` are the keys that lead to it in the document; `block` is the name of the step that it
-    stands in, "" at the top.
+    stands in, "" at the top. `is_in_turn`: the last of its needs is not written down, but follows
+    from its place in a sequential block.
     """
 
     place: tuple[str | int, ...]
@@ -26,6 +27,7 @@ class Node:
     needs: tuple[str, ...]
     order: int
     block: str = ""
+    is_in_turn: bool = False
 
     def at(self, *parts: str | int) -> str:
         """Return the JSON pointer to a part of the step."""
@@ -92,7 +94,7 @@ def _in_sequence(siblings: list[Node]) -> Iterator[Node]:
         if previous is None or previous in node.needs:
             yield node
         else:
-            yield replace(node, needs=(*node.needs, previous))
+            yield replace(node, needs=(*node.needs, previous), is_in_turn=True)
 
 
 def build_graph(nodes: Iterable[Node]) -> Graph:

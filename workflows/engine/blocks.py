@@ -10,9 +10,11 @@ from workflows.core.errors import ExpressionError, UnstorableError
 from workflows.core.outcomes import Completed, Failed
 from workflows.core.planner import Progress
 from workflows.core.scope import Scope
+from workflows.core.sequence import InTurn
 from workflows.core.states import TERMINAL_STEP_STATUSES, StepStatus
 from workflows.core.steps import MAX_ITERATIONS, ParallelStep, SequentialStep
 from workflows.engine.frames import BlockState, Frame
+from workflows.engine.halting import halt_again, is_halted_from_outside
 from workflows.engine.inputs import dump_json, dump_result
 from workflows.engine.reports import Reporter
 from workflows.engine.run import Attempt, Run, StepRecord
@@ -47,13 +49,13 @@ class Blocks:
         self._report.started(run, record)
         graph = run.plan.compiled.graphs[record.step]
         block = BlockState(record, step, graph, items)
+        block.is_halted = is_halted_from_outside(run, block)
         run.add_block(block)
         self.go_on(run, block)
 
     def go_on(self, run: Run, block: BlockState) -> None:
         """Open the frames that may be open now; end the block if there are none left."""
-        while len(block.frames) < block.rounds_at_once and _has_more(block):
-            open_frame(run, block)
+        open_frames(run, block)
         if not block.frames:
             self._end(run, block)
 
@@ -145,17 +147,23 @@ class Blocks:
         run.stirred = {key: frame for key, frame in run.stirred.items() if frame in live}
 
 
+def open_frames(run: Run, block: BlockState) -> None:
+    """Open as many more frames of a block as may be open now."""
+    while len(block.frames) < block.rounds_at_once and _has_more(block):
+        open_frame(run, block)
+
+
 def open_frame(run: Run, block: BlockState) -> Frame:
     """Open the next frame of a block, and put the records into it that there are already."""
     number = block.opened
     block.opened += 1
     around = block.record.place
-    outer = around.progress
-    is_in_turn = isinstance(block.step, SequentialStep)
-    progress = Progress(
-        block.graph, run.plan.rules, is_fail_fast=outer.is_fail_fast, is_in_turn=is_in_turn
-    )
-    progress.is_halted = outer.is_halted
+    rules, is_fail_fast = run.plan.rules, around.progress.is_fail_fast
+    progress = Progress(block.graph, rules, is_fail_fast=is_fail_fast)
+    if isinstance(block.step, SequentialStep):
+        in_turn = run.plan.compiled.in_turn
+        progress = InTurn(block.graph, rules, is_fail_fast=is_fail_fast, only_in_turn=in_turn)
+    progress.is_halted = block.is_halted
     frame = Frame(
         owner=block.record.name,
         suffix=around.suffix + (f"[{number}]" if block.is_numbered else ""),
@@ -182,31 +190,56 @@ def restore_blocks(run: Run, inputs: Mapping[UUID, str]) -> None:
 
     ``inputs``: the ``input_data`` of its open blocks, as JSON text.
     """
-    rounds: dict[str, int] = {}
-    for record in run.records.values():
-        if record.parent:
-            _, suffix = run.plan.place_of(record.name)
-            number = int(suffix.rpartition("[")[2].rstrip("]")) if suffix else 0
-            rounds[record.parent] = max(rounds.get(record.parent, 0), number + 1)
+    begun, under_way = _count_rounds(run)
     frames = [run.top]
     while frames:
         frame = frames.pop()
         for step in frame.progress.graph.order:
-            begun = run.records.get(step + frame.suffix)
-            if begun is None or not is_open_block(begun):
+            record = run.records.get(step + frame.suffix)
+            if record is None or not is_open_block(record):
                 continue
             definition = run.plan.compiled.steps[step].step
             assert isinstance(definition, ParallelStep | SequentialStep)
-            data = json.loads(inputs[begun.id]) if begun.id in inputs else {}
+            data = json.loads(inputs[record.id]) if record.id in inputs else {}
             graph = run.plan.compiled.graphs[step]
-            block = BlockState(begun, definition, graph, data.get("for_each"))
+            block = BlockState(record, definition, graph, data.get("for_each"))
             run.add_block(block)
-            opened = rounds.get(begun.name, 0) if block.is_numbered else 1
-            frames += [open_frame(run, block) for _ in range(opened)]
+            rounds = begun.get(record.name, 1)
+            frames += _reopen(run, block, rounds, under_way.get(record.name, 0))
+    halt_again(run)
+    for block in run.blocks.values():
+        block.is_halted = block.is_halted or is_halted_from_outside(run, block)
+        open_frames(run, block)
+
+
+def _count_rounds(run: Run) -> tuple[dict[str, int], dict[str, int]]:
+    """Return up to which number rounds have begun, by the names of their blocks, and up to which
+    one something in them is under way."""
+    begun: dict[str, int] = {}
+    under_way: dict[str, int] = {}
+    for record in run.records.values():
+        if record.parent and record.status is not StepStatus.PENDING:
+            _, suffix = run.plan.place_of(record.name)
+            number = int(suffix.rpartition("[")[2].rstrip("]")) if suffix else 0
+            begun[record.parent] = max(begun.get(record.parent, 0), number + 1)
+            if record.status not in TERMINAL_STEP_STATUSES:
+                under_way[record.parent] = max(under_way.get(record.parent, 0), number + 1)
+    return begun, under_way
+
+
+def _reopen(run: Run, block: BlockState, begun: int, under_way: int) -> list[Frame]:
+    """Open the rounds of a block that were open, and those that are over, which are judged one by
+    one. What is to be done anew in a later round waits until it is that round's turn."""
+    frames: list[Frame] = []
+    unfinished = 0
+    while block.opened < begun and (block.opened < under_way or unfinished < block.rounds_at_once):
+        frames.append(open_frame(run, block))
+        unfinished += not frames[-1].is_over
+    return frames
 
 
 def _has_more(block: BlockState) -> bool:
-    if block.record.place.progress.is_halted:
+    if block.is_halted:
         return False
     if block.items is not None:
         goes_on = isinstance(block.step, ParallelStep) or block.failure is None

@@ -72,7 +72,8 @@ class BlockState:
     """A block that has begun and not ended: its row, its frames and what has come of them.
 
     ``items``: what it is mapped over; ``opened``: how many frames there have been; ``results``:
-    what those made that are over, by their number; ``is_done``: its expression holds.
+    what those made that are over, by their number; ``is_done``: its expression holds;
+    ``is_halted``: no round may begin any more, for something has failed.
     """
 
     record: "StepRecord"
@@ -84,6 +85,7 @@ class BlockState:
     results: dict[int, Any] = field(default_factory=dict)
     failure: Failed | None = None
     is_done: bool = False
+    is_halted: bool = False
 
     @property
     def deadline(self) -> datetime | None:

@@ -14,7 +14,7 @@ from workflows.core.outcomes import Asks, Completed, Failed, Outcome, Revise, Sk
 from workflows.core.states import SkipReason, StepStatus
 from workflows.core.steps import choices_of
 from workflows.dialects import RawJson
-from workflows.engine.frames import Frame
+from workflows.engine.halting import halt
 from workflows.engine.inputs import dump_json
 from workflows.engine.reports import Reporter
 from workflows.engine.run import Run, StepRecord
@@ -147,24 +147,8 @@ class StepMoves:
             frame.ended.append(record.step)
         run.stir(frame)
         if frame.progress.is_fail_fast and frame.progress.failures:
-            self._halt(run, frame)
+            halt(run, frame)
         self._report.ended(run, record)
-
-    def _halt(self, run: Run, frame: Frame) -> None:
-        """Let nothing new start in the run, or within the block that tolerates the failure."""
-        limit = frame
-        while limit.around is not None:
-            block = run.blocks[limit.owner]
-            if block.step.config.continue_on_error:
-                break
-            limit = limit.around
-        for other in run.frames():
-            inside: Frame | None = other
-            while inside is not None and inside is not limit:
-                inside = inside.around
-            if inside is not None:
-                other.progress.is_halted = True
-                run.stir(other)
 
     def stop(self, run: Run, record: StepRecord) -> None:
         """Cancel a step whose block is over."""
@@ -229,5 +213,4 @@ def _choose(run: Run, record: StepRecord, outcome: Outcome) -> None:
         case Completed(goes_to=""):
             progress.rule_out(branches)
         case Completed():
-            behind = progress.graph.successors[record.step]
-            progress.rule_out(name for name in behind if name != outcome.goes_to)
+            progress.go_to(record.step, outcome.goes_to)

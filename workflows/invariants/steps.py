@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import Any
@@ -13,6 +13,7 @@ from workflows.core.structure import build_graphs, nodes_of
 from workflows.invariants.asking import STEP_END_EVENTS, STEP_ENDED, Query, as_json, as_moment
 
 _POSITION = re.compile(r"\[\d+\]$")
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def one_result_a_step(query: Query) -> Iterator[str]:
@@ -108,14 +109,17 @@ def _too_early(
 
 
 def _had_ended(revisions: Iterable[_Stretch], then: _Stretch) -> bool:
-    """Tell whether a step had ended when another began, and was not to be done again."""
+    """Tell whether a step had ended when another began, and was not to be done again.
+
+    A revision that a retry has noted and that has not begun was noted later.
+    """
     moment = then.began
     assert moment is not None
     first = then.first_began or moment
     known = [
         r
         for r in revisions
-        if (r.revised <= first if r.revised else (r.began or r.ended or moment) <= moment)
+        if (r.revised <= first if r.revised else (r.began or r.ended or _NEVER) <= moment)
     ]
     ended = [r for r in known if r.ended and r.ended <= moment]
     return bool(ended) and (then.is_again or len(ended) == len(known))

@@ -1,60 +1,15 @@
 """Blocks: parallel and sequential steps, mapped and repeated, one in another, and taken over."""
 
-from typing import Any
-
 import pytest
 
 from approvals.models import Door, WorkflowStepApproval
 from approvals.services.decisions import Decision, decide
+from tests.db.engine.blocks import made, output_of, parallel, sequential, status_of, taken_over
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.scenes import Scene, gate, statuses, steps_of, task
-from workflows.clock import database_now
-from workflows.core.outcomes import Completed, Failed
-from workflows.engine import leases
-from workflows.engine.inputs import dump_json
-from workflows.models import WorkflowExecution
+from workflows.core.outcomes import Failed
 
 pytestmark = pytest.mark.django_db
-
-
-def parallel(name: str, *steps: dict[str, Any], after: tuple[str, ...] = (), **config: Any) -> Any:
-    return block("parallel", name, *steps, after=after, **config)
-
-
-def sequential(
-    name: str, *steps: dict[str, Any], after: tuple[str, ...] = (), **config: Any
-) -> Any:
-    return block("sequential", name, *steps, after=after, **config)
-
-
-def block(kind: str, name: str, *steps: Any, after: tuple[str, ...], **config: Any) -> Any:
-    fields = {key: config.pop(key) for key in ("timeout_seconds",) if key in config}
-    config["steps"] = list(steps)
-    return {
-        "name": name,
-        "step_type": kind,
-        "depends_on_steps": list(after),
-        "config": config,
-        **fields,
-    }
-
-
-def made(value: Any) -> Completed:
-    return Completed(value, dump_json(value))
-
-
-def output_of(execution: WorkflowExecution, step: str) -> Any:
-    return steps_of(execution)[step].output_data
-
-
-def status_of(execution: WorkflowExecution) -> str:
-    return WorkflowExecution.objects.get(id=execution.id).status
-
-
-def taken_over(hand: DriverByHand) -> DriverByHand:
-    """Return a driver that took what ``hand`` held, which is fenced."""
-    leases.fence(hand.holdings.driver_id, database_now())
-    return DriverByHand()
 
 
 # --- plain blocks -------------------------------------------------------------------------

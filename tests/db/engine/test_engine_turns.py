@@ -9,6 +9,7 @@ from django.db import OperationalError
 
 from agents.models import AgentReservation
 from approvals.models import WorkflowStepApproval
+from tests.db.engine.blocks import parallel, taken_over
 from tests.db.engine.by_hand import DriverByHand, result_of
 from tests.db.engine.scenes import (
     AT_ONCE,
@@ -20,7 +21,6 @@ from tests.db.engine.scenes import (
     steps_of,
     task,
 )
-from tests.db.engine.test_blocks import parallel, taken_over
 from workflows.clock import database_now
 from workflows.core.outcomes import Completed, Failed
 from workflows.engine import leases

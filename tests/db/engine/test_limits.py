@@ -2,9 +2,9 @@
 
 import pytest
 
+from tests.db.engine.blocks import parallel
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.scenes import Scene, statuses, task
-from tests.db.engine.test_blocks import parallel
 from workflows.core.outcomes import Failed
 from workflows.models import QueueLimit, QueueSlot, WorkflowStepExecution
 from workflows.services.access import create_workspace

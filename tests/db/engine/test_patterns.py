@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.db.engine.blocks import parallel, sequential
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.scenes import Scene, gate, statuses, steps_of, task
-from tests.db.engine.test_blocks import parallel, sequential
 from tests.db.engine.test_branches import condition
 from workflows.models import WorkflowExecution
 from workflows.services.executions import cancel_execution
