@@ -26,6 +26,9 @@ from workflows.dialects import RawJson, array, array_of, sqlite_column, sqlite_p
 Row = Sequence[Any]
 Rows = list[tuple[Any, ...]]
 Query = tuple[str, Sequence[Any]]
+#: How much JSON one statement carries, in characters. PostgreSQL takes a gigabyte in all, and each
+#: character may be four bytes there.
+_LARGEST = 16 * 2**20
 ENGINE_CHANNEL = "mgx_engine"
 EVENTS_CHANNEL = "mgx_events"
 
@@ -123,24 +126,18 @@ def write(sql: str, *parameters: Any) -> None:
 def together() -> Iterator[None]:
     """Send the writes of this block as one statement, whose parts touch no row twice.
 
-    On PostgreSQL that costs one way there and back; on SQLite there is no way to go.
+    On PostgreSQL that costs one way there and back, and what is too large for one statement costs
+    more; on SQLite there is no way to go.
     """
     if not _is_postgresql():
         yield
         return
-    parts: list[_Part] = []
-    _sending.parts = parts
+    _sending.parts = []
     try:
         yield
+        _send_parts()
     finally:
         _sending.parts = None
-    if parts:
-        *others, last = sorted(parts, key=lambda part: part.is_query)
-        head = ", ".join(f"{part.name} AS ({part.sql})" for part in others)
-        _execute(
-            f"WITH {head} {last.sql}" if others else last.sql,
-            [parameter for part in (*others, last) for parameter in part.parameters],
-        )
 
 
 def select(sql: str, *parameters: Any) -> Rows:
@@ -315,12 +312,29 @@ def _run(sql: str, columns: Sequence[Column], rows: Sequence[Row]) -> None:
     if not rows:
         return
     if _is_postgresql():
-        _send(sql, _arrays(columns, rows))
+        first, *others = _in_portions(columns, rows)
+        _send(sql, _arrays(columns, first))
+        for portion in others:
+            _send_parts()
+            _send(sql, _arrays(columns, portion))
         return
     by_column = zip(columns, zip(*rows, strict=True), strict=True)
     converted = [sqlite_column(values, column.type) for column, values in by_column]
     with _driver() as raw:
         raw.executemany(sql, zip(*converted, strict=True))
+
+
+def _in_portions(columns: Sequence[Column], rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Yield rows, as many together as one statement may carry."""
+    texts = [index for index, column in enumerate(columns) if column.type == "jsonb"]
+    begin = size = 0
+    for number, row in enumerate(rows):
+        length = sum(len(row[index]) for index in texts if isinstance(row[index], RawJson))
+        if size + length > _LARGEST and number > begin:
+            yield rows[begin:number]
+            begin, size = number, 0
+        size += length
+    yield rows[begin:]
 
 
 def _arrays(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
@@ -337,6 +351,19 @@ def _send(sql: str, parameters: Sequence[Any], *, is_query: bool = False) -> str
     part = _Part(f"part{len(parts)}", sql, parameters, is_query)
     parts.append(part)
     return part.name
+
+
+def _send_parts() -> None:
+    """Send what has been collected until now as one statement."""
+    if not (parts := _sending.parts):
+        return
+    _sending.parts = []
+    *others, last = sorted(parts, key=lambda part: part.is_query)
+    head = ", ".join(f"{part.name} AS ({part.sql})" for part in others)
+    _execute(
+        f"WITH {head} {last.sql}" if others else last.sql,
+        [parameter for part in (*others, last) for parameter in part.parameters],
+    )
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from approvals.models import WorkflowStepApproval
+from workflows import bulk
 from workflows.bulk import (
     Column,
     as_moment,
@@ -198,3 +199,35 @@ def test_many_rows_are_written_at_once(workspace: Workspace) -> None:
     ]
     insert_objects(timers)
     assert Timer.objects.count() == 3_000
+
+
+@pytest.mark.parametrize("most", [10, 250, 10_000])
+def test_what_is_too_large_for_one_statement_is_written_with_several(
+    workspace: Workspace, other_workspace: Workspace, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(bulk, "_LARGEST", most)
+    both = [workspace, other_workspace]
+    columns = (Column("id", "uuid"), Column("settings", "jsonb"))
+    rows = [
+        (each.pk, RawJson(f'{{"x": "{"y" * 180}{number}"}}')) for number, each in enumerate(both)
+    ]
+    sent: list[str] = []
+    execute = bulk._execute
+
+    def counted(sql: str, parameters: Any) -> None:
+        sent.append(sql)
+        execute(sql, parameters)
+
+    monkeypatch.setattr(bulk, "_execute", counted)
+    with together():
+        driver = insert_driver()
+        update_rows(Workspace._meta.db_table, columns, rows)
+        append_events([EventDraft(EventType.STEP_STARTED, workspace.pk)], NOW)
+        wake_engine()
+    for number, each in enumerate(both):
+        each.refresh_from_db()
+        assert each.settings == {"x": "y" * 180 + str(number)}
+    assert EngineDriver.objects.filter(id=driver).exists()
+    assert Event.objects.filter(workspace_id=workspace.pk).count() == 1
+    if connection.vendor == "postgresql":
+        assert len(sent) == (1 if most == 10_000 else 2)
