@@ -1,7 +1,7 @@
 """Steps of type ``approval``: they open a request, and end as it is decided."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -89,6 +89,10 @@ class ApprovalGate:
             list(step_execution_ids),
         )
         return {as_uuid(row[0]): _outcome(_Decided.read(row[1:])) for row in rows}
+
+    def waits_for_people(self, step_execution_ids: Sequence[UUID]) -> Collection[UUID]:
+        """Return all of them, for people are what an approval is about."""
+        return step_execution_ids
 
     def cancel(self, execution_ids: Sequence[UUID], now: datetime, actor: str) -> list[EventDraft]:
         """Withdraw the open requests of executions that have ended."""

@@ -19,9 +19,10 @@ from workflows.engine.limits import QueueLimits
 from workflows.engine.reports import Reporter
 from workflows.engine.revisions import Revisions
 from workflows.engine.run import Run, StepRecord
-from workflows.engine.run_moves import RunMoves
+from workflows.engine.run_moves import RunMoves, open_gates
 from workflows.engine.step_moves import StepMoves
 from workflows.engine.suspects import Suspects
+from workflows.events import SYSTEM
 from workflows.handlers import (
     GateHandler,
     NobodyElse,
@@ -29,7 +30,6 @@ from workflows.handlers import (
     Opening,
     ReservingHandler,
     StepContext,
-    gate_of,
     people,
     plugs,
 )
@@ -66,17 +66,10 @@ class Advance:
 
     def close_gates(self, runs: list[Run]) -> None:
         """Record what the open gates of runs came to."""
-        open_gates: dict[GateHandler, dict[UUID, tuple[Run, StepRecord]]] = {}
-        for run in runs:
-            if run.is_paused:
-                continue
-            for name in run.waiting:
-                record = run.records[name]
-                gate = gate_of(run.step_of(record).step_type)
-                open_gates.setdefault(gate, {})[record.id] = (run, record)
         sent_back: list[tuple[Run, StepRecord, Revise]] = []
-        for gate, steps in open_gates.items():
+        for gate, steps in open_gates(run for run in runs if not run.is_paused).items():
             outcomes = gate.close(list(steps))
+            late: list[UUID] = []
             for step_execution_id, (run, record) in steps.items():
                 if outcome := outcomes.get(step_execution_id):
                     if record.pauses and isinstance(outcome, Completed | Revise):
@@ -85,9 +78,13 @@ class Advance:
                     self._moves.apply(run, record, outcome)
                     if isinstance(outcome, Revise):
                         sent_back.append((run, record, outcome))
+                    if isinstance(outcome, Failed) and outcome.is_timeout:
+                        late.append(step_execution_id)
                 elif record.due_at and record.due_at <= self._now:
                     record.due_at = run.due[record.name] = self._now + _ASK_AGAIN
                     self._moves.written[record.id] = (run.id, record)
+            if late:
+                self._report.add(gate.withdraw(late, self._now, SYSTEM))
         for run, record, outcome in sorted(sent_back, key=lambda sent: sent[1].name):
             self._revisions.send_back(run, record, outcome)
 

@@ -97,9 +97,10 @@ class Run:
 
     ``top`` are the steps at the top; ``blocks`` those blocks that have begun and not ended, by the
     names of their rows; ``stirred`` the frames that the planner has to look at. ``running`` counts
-    the bodies that have not reported back. ``deferred`` are steps that wait their turn for an
-    agent, with when to ask again, ``for_people`` those of them that wait for what people have been
-    asked elsewhere; ``due`` the gates that want to be asked at a moment;
+    the bodies that have not reported back. ``waiting`` are the open gates, ``deferred`` the steps
+    that wait their turn for an agent, with when to ask again, ``for_people`` those of both that
+    wait for what people have been asked, here or elsewhere: of gates noted when a run is left.
+    ``due`` are the gates that want to be asked at a moment;
     ``block_ends`` the blocks whose time will be up. ``earlier`` are the latest revisions of steps
     in blocks that are done anew and have not come to them again.
     """
@@ -357,7 +358,14 @@ class Run:
     @property
     def waits_only_for_people(self) -> bool:
         """Whether nothing is left to happen now but that people decide, here or elsewhere."""
-        return self.is_idle and not self.retrying and self.deferred.keys() <= self.for_people
+        others = (self.deferred.keys() | self.waiting) - self.for_people
+        return self.is_idle and not self.retrying and not others
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether its clock does, for whoever waits for the run."""
+        is_left = self.status in (ExecutionStatus.WAITING, ExecutionStatus.PAUSED)
+        return is_left and self.active_since is None
 
 
 _HAS_ITS_INPUT = TERMINAL_STEP_STATUSES | {StepStatus.WAITING}

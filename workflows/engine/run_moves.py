@@ -1,5 +1,6 @@
 """The moves of an execution: it goes on, waits, ends, or is given to another driver."""
 
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -7,36 +8,44 @@ from workflows.core.errors import UnstorableError
 from workflows.core.states import ExecutionStatus, StepStatus
 from workflows.engine.inputs import dump_result
 from workflows.engine.reports import Reporter
-from workflows.engine.run import Run
+from workflows.engine.run import Run, StepRecord
 from workflows.engine.step_moves import StepMoves
 from workflows.engine.store import Release
 from workflows.events import SYSTEM
-from workflows.handlers import gates
+from workflows.handlers import GateHandler, gate_of, gates
 
 
 class RunMoves:
     """The moves of one turn.
 
     ``written``: every run that changed; ``left``: how this driver leaves those that are no
-    longer its own.
+    longer its own; ``clocks``: those whose clock stands still now, or runs again.
     """
 
     def __init__(self, now: datetime, steps: StepMoves, report: Reporter) -> None:
         self.written: dict[UUID, Run] = {}
         self.left: dict[UUID, Release] = {}
+        self.clocks: list[UUID] = []
         self._now = now
         self._steps = steps
         self._report = report
 
-    def conclude(self, run: Run, *, is_draining: bool) -> None:
-        """Say where a run stands after its steps have moved, and leave it if it only waits."""
-        if run.id in self.left:
-            return
+    def conclude(self, runs: Collection[Run], *, is_draining: bool) -> None:
+        """Say where runs stand after their steps have moved, and leave those that only wait."""
+        kept = [run for run in runs if run.id not in self.left]
+        _note_who_waits_for_people([run for run in kept if run.is_idle and not run.is_paused])
+        for run in kept:
+            stood_still = run.stands_still
+            self._conclude(run, is_draining=is_draining)
+            if run.stands_still is not stood_still:
+                self.clocks.append(run.id)
+
+    def _conclude(self, run: Run, *, is_draining: bool) -> None:
         if run.is_paused:
             self._pause(run)
         elif run.top.is_over:
             self._finish(run)
-        elif run.is_idle and is_draining:
+        elif is_draining and not run.running:
             self.hand_back(run)
         elif run.is_idle:
             self._set_clock(run)
@@ -120,3 +129,23 @@ class RunMoves:
                 record.due_at = self._now
         self.written[run.id] = run
         self.left[run.id] = Release(wake_at=self._now)
+
+
+def open_gates(runs: Iterable[Run]) -> dict[GateHandler, dict[UUID, tuple[Run, StepRecord]]]:
+    """Return the steps of runs that wait, by the gate that they are at and their ids."""
+    found: dict[GateHandler, dict[UUID, tuple[Run, StepRecord]]] = {}
+    for run in runs:
+        for name in run.waiting:
+            record = run.records[name]
+            gate = gate_of(run.step_of(record).step_type)
+            found.setdefault(gate, {})[record.id] = (run, record)
+    return found
+
+
+def _note_who_waits_for_people(runs: Collection[Run]) -> None:
+    for run in runs:
+        run.for_people.intersection_update(run.deferred)
+    for gate, steps in open_gates(runs).items():
+        for step_execution_id in gate.waits_for_people(list(steps)):
+            run, record = steps[step_execution_id]
+            run.for_people.add(record.name)

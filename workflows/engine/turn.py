@@ -168,8 +168,7 @@ class Turn:
         self._moves.settle()  # first, so that what has ended makes room for what begins
         if not self._is_draining:
             self._advance.until_nothing_moves(list(self._touched.values()))
-        for run in self._touched.values():
-            self._runs.conclude(run, is_draining=self._is_draining)
+        self._runs.conclude(self._touched.values(), is_draining=self._is_draining)
         self._write()
 
     def hand_back(self, run: Run) -> None:
@@ -181,7 +180,8 @@ class Turn:
     def _write(self) -> None:
         self._moves.settle()
         ended = [run_id for run_id, release in self._runs.left.items() if release.completed_at]
-        children = [run_id for run_id in ended if self._runs.written[run_id].parent_step_id]
+        told = {*ended, *self._runs.clocks}
+        children = [run_id for run_id in told if self._runs.written[run_id].parent_step_id]
         is_due = any(
             release.wake_at and release.wake_at <= self.now for release in self._runs.left.values()
         )

@@ -4,7 +4,7 @@ A **work** handler runs outside any transaction; a **gate** opens and closes ins
 own, so that its row and the step's ``waiting`` commit together.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -179,6 +179,10 @@ class GateHandler(Protocol):
 
     def close(self, step_execution_ids: Sequence[UUID]) -> dict[UUID, Outcome]:
         """Return the outcome of those gates that were decided; the others still wait."""
+        ...
+
+    def waits_for_people(self, step_execution_ids: Sequence[UUID]) -> Collection[UUID]:
+        """Return those of these open gates that go on by what people do, and by nothing else."""
         ...
 
     def cancel(self, execution_ids: Sequence[UUID], now: datetime, actor: str) -> list[EventDraft]:

@@ -1,14 +1,15 @@
 """Steps of type ``workflow``: they start a run of another workflow, and end as that run does."""
 
 import json
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 
 from workflows.bulk import as_uuid, select, wake_engine
+from workflows.clock import database_now
 from workflows.core.outcomes import Failed, Outcome
 from workflows.core.states import ExecutionStatus
 from workflows.core.steps import SubWorkflowStep
@@ -26,6 +27,8 @@ _FAILURES = {
     ExecutionStatus.CANCELLED: ("subworkflow_cancelled", "was cancelled"),
     ExecutionStatus.TIMEOUT: ("subworkflow_timeout", "ran out of time"),
 }
+#: What a step comes to whose own time is up, while its run still goes on.
+_TOO_LONG = ("subworkflow_timeout", "took longer than its step may")
 
 
 class SubWorkflowGate:
@@ -47,21 +50,35 @@ class SubWorkflowGate:
         # Each start locks its workflow's row: in one order, so that two drivers never wait for
         # each other.
         to_start.sort(key=lambda start: start[0].id)
-        events = [event for start in to_start for event in _start(*start)]
+        events = [event for start in to_start for event in _start(*start, now)]
         if events:
             wake_engine()
         return events
 
     def close(self, step_execution_ids: Sequence[UUID]) -> dict[UUID, Outcome]:
-        """Return the outcome of the steps whose run has ended."""
+        """Return the outcome of the steps whose run has ended, and of those whose time is up."""
         rows = select(
-            "SELECT parent_step_id, status, number, output_data, error_code, error_message,"
-            " (SELECT w.name FROM workflows_workflow w WHERE w.id = workflow_id)"
-            " FROM workflows_workflowexecution"
-            " WHERE parent_step_id = ANY(%s) AND completed_at IS NOT NULL",
+            "SELECT c.parent_step_id, c.status, c.number, c.output_data, c.error_code,"
+            " c.error_message, (SELECT w.name FROM workflows_workflow w WHERE w.id = c.workflow_id)"
+            " FROM workflows_workflowexecution c"
+            " JOIN workflows_workflowstepexecution s ON s.id = c.parent_step_id"
+            " WHERE s.id = ANY(%s) AND (c.completed_at IS NOT NULL OR s.due_at <= %s)",
+            list(step_execution_ids), database_now(),
+        )  # fmt: skip
+        return {as_uuid(row[0]): _outcome(*row[1:]) for row in rows}
+
+    def waits_for_people(self, step_execution_ids: Sequence[UUID]) -> Collection[UUID]:
+        """Return those whose run does, by its own clock, which stands still then.
+
+        Whoever lets a clock stand, or run again, has the run above woken.
+        """
+        rows = select(
+            "SELECT parent_step_id FROM workflows_workflowexecution"
+            " WHERE parent_step_id = ANY(%s) AND active_since IS NULL"
+            " AND status IN ('waiting', 'paused')",
             list(step_execution_ids),
         )
-        return {as_uuid(row[0]): _outcome(*row[1:]) for row in rows}
+        return [as_uuid(step_id) for (step_id,) in rows]
 
     def cancel(self, execution_ids: Sequence[UUID], now: datetime, actor: str) -> list[EventDraft]:
         """Cancel the runs that were started for these ones."""
@@ -97,8 +114,9 @@ def _named(openings: Sequence[Opening]) -> list[Workflow | None]:
     return [found[opening.context.workspace_id].get(_name(opening)) for opening in openings]
 
 
-def _start(workflow: Workflow, depth: int, opening: Opening) -> list[EventDraft]:
+def _start(workflow: Workflow, depth: int, opening: Opening, now: datetime) -> list[EventDraft]:
     context = opening.context
+    seconds = context.step.timeout_seconds
     try:
         _, event = start_child(
             workflow,
@@ -106,7 +124,7 @@ def _start(workflow: Workflow, depth: int, opening: Opening) -> list[EventDraft]
             parent_step_id=context.step_execution_id,
             depth=depth,
             started_by_id=context.started_by_id,
-            timeout_seconds=context.step.timeout_seconds,
+            timeout_seconds=seconds,
         )
     except InvalidInput as error:
         said = "; ".join(problem.message for problem in error.problems)
@@ -115,6 +133,7 @@ def _start(workflow: Workflow, depth: int, opening: Opening) -> list[EventDraft]
     except Conflict as error:
         opening.failed = _refused(error.code, error.message)
         return []
+    opening.due_at = now + timedelta(seconds=seconds) if seconds else None
     return [event]
 
 
@@ -127,11 +146,11 @@ def _outcome(
 ) -> Outcome:
     if status == ExecutionStatus.COMPLETED:
         return completed(json.loads(output) if output else None)
-    failure, words = _FAILURES[ExecutionStatus(status)]
+    failure, words = _FAILURES.get(ExecutionStatus(status), _TOO_LONG)
     said = ": ".join(part for part in (code, message) if part)
     return Failed(
         failure,
         f"{name}, run {number}, {words}{f': {said}' if said else ''}"[:_MAX_MESSAGE],
         is_final=True,
-        is_timeout=status == ExecutionStatus.TIMEOUT,
+        is_timeout=failure == _TOO_LONG[0],
     )

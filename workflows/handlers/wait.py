@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -90,6 +90,10 @@ class WaitGate:
             elif step.due_at and step.due_at <= now:
                 outcomes[step.id] = _timed_out(step.event) if step.event else _waited(step.due_at)
         return outcomes
+
+    def waits_for_people(self, step_execution_ids: Sequence[UUID]) -> Collection[UUID]:
+        """Return none of them: nobody was asked, and an event may never come."""
+        return ()
 
     def cancel(self, execution_ids: Sequence[UUID], now: datetime, actor: str) -> list[EventDraft]:
         """Do nothing: nobody was asked."""

@@ -33,6 +33,11 @@ def somebody_wakes_it(query: Query) -> Iterator[str]:
         " WHERE s.execution_id = e.id AND s.status = 'waiting')"
     ):
         yield f"I7: the run {run} is {status}, and nothing will ever wake it"
+    for run, status in query(
+        f"SELECT e.id, e.status FROM workflows_workflowexecution e WHERE {idle}"
+        " AND e.active_since IS NOT NULL"
+    ):
+        yield f"I7: the run {run} is {status}, and nothing will wake it when its time is up"
     # A child that has ended is told by a timer, in a transaction of its own. (A step that has
     # asked people waits for them, in its fallback.)
     for run, name in query(

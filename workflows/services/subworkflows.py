@@ -10,7 +10,7 @@ from workflows.bulk import wake_engine, write
 from workflows.events import EventDraft
 from workflows.models import Workflow, WorkflowExecution, WorkflowStepExecution, Workspace
 
-#: Kind of the timer that stands for the end of a child, from then until its parent is woken.
+#: Kind of the timer that stands for what a parent has to hear of its child, until it is woken.
 PARENT_WAKE = "parent_wake"
 
 
@@ -32,17 +32,18 @@ def find_workflows(workspace_id: UUID, names: Iterable[str]) -> dict[str, Workfl
 
 
 def wake_parents(execution_ids: Collection[UUID], now: datetime) -> None:
-    """Let the steps that these runs were started for hear of their end; call it in the
-    transaction of that end.
+    """Let the steps that these runs were started for hear of their end, or that their clock
+    stands still now or runs again; call it in the transaction of that.
 
     A timer does it, at once but in a transaction of its own: whoever ends a child holds the
     child's row, whoever ends a parent takes its children's after its own, and the two must not
-    wait for each other.
+    wait for each other. One that is there already is written again: who fires it waits for that.
     """
     write(
         "INSERT INTO workflows_timer (id, workspace_id, kind, subject_id, due_at)"
         f" SELECT id, workspace_id, '{PARENT_WAKE}', id, %s FROM workflows_workflowexecution"
-        " WHERE id = ANY(%s) AND parent_step_id IS NOT NULL ON CONFLICT DO NOTHING",
+        " WHERE id = ANY(%s) AND parent_step_id IS NOT NULL"
+        " ON CONFLICT (subject_id, kind) DO UPDATE SET due_at = EXCLUDED.due_at",
         now, list(execution_ids),
     )  # fmt: skip
     wake_engine()

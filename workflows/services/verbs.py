@@ -32,6 +32,7 @@ from workflows.models import Role, Signal, User, WorkflowExecution, WorkflowStep
 from workflows.services.access import require_role
 from workflows.services.executions import MAX_REASON, start_executions, visible_execution
 from workflows.services.open_steps import BLOCKS, every_step
+from workflows.services.subworkflows import wake_parents
 from workflows.services.texts import check_text
 
 _FAILED = frozenset({StepStatus.FAILED, StepStatus.TIMEOUT, StepStatus.CANCELLED})
@@ -62,6 +63,8 @@ def pause_execution(
             active_since=None,
             wake_at=now,
         )
+        if execution.parent_step_id:
+            wake_parents([execution.pk], now)
         event = _event(execution, EventType.WORKFLOW_PAUSED, "was paused", user, reason=reason)
         _tell(event, now)
     return execution

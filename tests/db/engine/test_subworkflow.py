@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.conftest import ask
 from tests.db.engine.scenes import Scene, ended, events_of, gate, statuses, steps_of, task
+from tests.db.engine.test_wait import let_pass
 from tests.invariants import assert_invariants
 from workflows.clock import database_now
 from workflows.core.approval import Approval
@@ -24,7 +26,7 @@ from workflows.models import Timer, Workflow, WorkflowExecution
 from workflows.services.definitions import publish, replace_draft, validate_document
 from workflows.services.executions import cancel_execution
 from workflows.services.subworkflows import check_workflows, find_workflows, wake_runs_of
-from workflows.services.verbs import retry_execution
+from workflows.services.verbs import pause_execution, resume_execution, retry_execution
 
 pytestmark = pytest.mark.django_db
 
@@ -56,10 +58,18 @@ def fire() -> None:
 
 def settle(hand: DriverByHand) -> None:
     """Do all there is to do: in the runs, in what they start, and in what waits for that."""
-    runnable = WorkflowExecution.objects.filter(wake_at__isnull=False)
-    while Timer.objects.filter(kind="parent_wake").exists() or runnable.exists():
+    runs, told = WorkflowExecution.objects, Timer.objects.filter(kind="parent_wake")
+    while told.exists() or runs.filter(wake_at__lte=database_now()).exists():
         fire()
         hand.work()
+
+
+def hear(hand: DriverByHand) -> None:
+    """Let runs hear of what their children have done, up to the top."""
+    hand.turn()
+    while Timer.objects.filter(kind="parent_wake").exists():
+        fire()
+        hand.turn()
 
 
 def double(scene: Scene, name: str = "Double") -> Workflow:
@@ -198,6 +208,76 @@ def test_a_child_has_no_more_time_than_its_step(scene: Scene, hand: DriverByHand
     hand.work()
     assert {child.timeout_seconds for child in children(run)} == {30, 60}
     cancel_execution(run.id, user=scene.users["operator"])
+
+
+def test_a_child_whose_step_has_no_time_left_is_cancelled_whatever_it_waits_for(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    scene.workflow(gate(), name="Ask")
+    run = scene.run(call(workflow="Ask", timeout_seconds=60), task("after", after=["call"]))
+    settle(hand)
+    [child] = children(run)
+    step = steps_of(run)["call"]
+    assert step.due_at == row(run).wake_at == step.started_at + timedelta(seconds=60)
+    let_pass(run, 59)
+    settle(hand)
+    assert (row(run).status, row(child).status) == ("waiting", "waiting")
+    let_pass(run, 2)
+    settle(hand)
+    step = steps_of(run)["call"]
+    assert (step.status, step.error_code) == ("timeout", "subworkflow_timeout")
+    assert (row(run).status, row(child).status) == ("failed", "cancelled")
+    assert statuses(child) == {"gate": "cancelled"}
+    assert len(events_of(child.id, "approval_cancelled", "workflow_cancelled")) == 2
+
+
+def test_the_time_that_a_child_takes_is_time_of_the_run(scene: Scene, hand: DriverByHand) -> None:
+    scene.workflow(task("long"), name="Long")
+    run = scene.run(call(workflow="Long"), gate("g"), timeout_seconds=60)
+    hand.turn()
+    hand.turn()
+    assert (row(run).status, set(hand.begun)) == ("waiting", {"long"})
+    hand.turn(ahead=61)
+    [child] = children(run)
+    assert (row(run).error_code, row(child).status) == ("execution_timeout", "cancelled")
+
+
+def test_the_clocks_of_runs_stand_still_while_a_child_waits_only_for_people(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    scene.workflow(gate(), task("long", after=["gate"]), name="Inner")
+    scene.workflow(call(workflow="Inner"), name="Middle")
+    run = scene.run(call(workflow="Middle"))
+    settle(hand)
+    [middle] = children(run)
+    [inner] = children(middle)
+    for each in (row(run), row(middle), row(inner)):
+        assert (each.status, each.active_since, each.wake_at) == ("waiting", None, None)
+    scene.decide(inner)
+    hand.turn()
+    assert set(hand.begun) == {"long"}
+    hear(hand)
+    assert all(row(each).active_since for each in (run, middle, inner))
+    hand.finish("long")
+    settle(hand)
+    assert row(run).status == "completed"
+
+
+def test_the_clock_of_a_run_stands_still_while_its_child_is_paused(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    scene.workflow({"name": "w", "step_type": "wait", "config": {"seconds": 90}}, name="Slow")
+    run = scene.run(call(workflow="Slow"))
+    settle(hand)
+    [child] = children(run)
+    assert row(run).active_since is not None
+    pause_execution(child.id, user=None)
+    hear(hand)
+    assert row(run).active_since is None
+    resume_execution(child.id, user=None)
+    hear(hand)
+    assert row(run).active_since is not None
+    cancel_execution(run.id, user=None)
 
 
 def test_children_that_end_together_wake_their_parent_once_for_all(

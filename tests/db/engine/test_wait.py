@@ -125,7 +125,7 @@ def test_an_event_ends_the_wait_with_its_data(scene: Scene, hand: DriverByHand) 
         wait(event="paid"), task("after", after=["w"], inputs={"got": "${steps.w.data.sum}"})
     )
     hand.work()
-    assert (row(run).wake_at, steps_of(run)["w"].due_at) == (None, None)
+    assert steps_of(run)["w"].due_at is None
     send(run, "shipped")
     hand.work()
     assert statuses(run) == {"w": "waiting"}
@@ -283,6 +283,32 @@ def test_a_reference_that_brings_no_name_of_an_event_fails_the_step(
     step = steps_of(run)["w"]
     assert (step.status, step.error_code) == ("failed", "expression_error")
     assert step.error_message.startswith("event must be a name")
+
+
+@pytest.mark.parametrize("what", [{"seconds": 5_000}, {"event": "paid"}])
+def test_a_run_takes_no_longer_than_its_time_while_it_waits(
+    scene: Scene, hand: DriverByHand, what: dict[str, Any]
+) -> None:
+    run = scene.run(wait(**what), gate("g"), timeout_seconds=60)
+    hand.work()
+    assert row(run).wake_at == row(run).active_since + timedelta(seconds=60)
+    hand.turn(ahead=59)
+    assert row(run).status == "waiting"
+    hand.turn(ahead=61)
+    assert (row(run).status, row(run).error_code) == ("timeout", "execution_timeout")
+    assert statuses(run) == {"w": "cancelled", "g": "cancelled"}
+
+
+def test_once_the_wait_is_over_the_time_of_people_does_not_count(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    run = scene.run(wait(event="paid"), gate("g"), timeout_seconds=60)
+    hand.work()
+    send(run)
+    hand.work()
+    assert statuses(run) == {"w": "completed", "g": "waiting"}
+    assert (row(run).active_since, row(run).wake_at) == (None, None)
+    cancel_execution(run.id, user=None)
 
 
 @pytest.mark.django_db(transaction=True)
