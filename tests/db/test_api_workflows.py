@@ -162,6 +162,29 @@ class TestEditing:
         body["draft_revision"] = "2"
         assert editor.patch(url, body, format="json").status_code == 400
 
+    def test_if_match_counts_beside_the_body(self, editor, url):
+        def patch(tag, revision):
+            body = {"description": f"{tag} {revision}", "draft_revision": revision}
+            return editor.patch(url, body, format="json", HTTP_IF_MATCH=tag)
+
+        assert patch('"1"', 1).status_code == 200
+        for tag, revision in (('"999"', 2), ('"2"', 1), ('"1"', 1), ('"x"', 2)):
+            answer = patch(tag, revision)
+            assert (answer.status_code, answer.json()["code"]) == (412, "stale_revision")
+        assert patch("*", 1).status_code == 409
+        assert editor.get(url).json()["description"] == '"1" 1'
+        stale = {"draft_revision": 2}
+        answer = editor.post(f"{url}publish/", stale, format="json", HTTP_IF_MATCH='"1"')
+        assert answer.status_code == 412
+        assert editor.get(url).json()["published_version"] == 1
+
+    def test_if_match_keeps_from_deletion_what_was_changed_meanwhile(self, editor, url):
+        tag = editor.get(url)["ETag"]
+        assert editor.patch(url, {"description": "Theirs"}, format="json").status_code == 200
+        answer = editor.delete(url, HTTP_IF_MATCH=tag)
+        assert (answer.status_code, answer.json()["revision"]) == (412, 2)
+        assert editor.delete(url, HTTP_IF_MATCH='"2"').status_code == 204
+
     def test_another_workspace_cannot_be_given(self, editor, url, other_workspace):
         answer = editor.patch(url, {"workspace": "globex"}, format="json")
         assert answer.status_code == 400

@@ -176,8 +176,12 @@ class OneWorkflow(ApiView):
 
     @extend_schema(responses={204: None}, operation_id="workflows_delete")
     def delete(self, request: Request, id: Any) -> Response:
-        """Delete a workflow with its ended runs; refused while any is live."""
-        definitions.delete_workflow(get_visible(_visible(request), pk=id), user=caller(request))
+        """Delete a workflow with its ended runs; refused while any is live, and by ``If-Match``
+        where the draft was changed since it was read."""
+        workflow = get_visible(_visible(request), pk=id)
+        definitions.delete_workflow(
+            workflow, user=caller(request), expected_revision=expected_revision(request)
+        )
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _save(self, request: Request, id: Any, verb: Callable[..., Workflow]) -> Response:
@@ -342,13 +346,20 @@ def _answer(workflow: Workflow, code: int = status.HTTP_200_OK) -> Response:
 
 @contextmanager
 def _expecting(request: Request, in_body: Any) -> Iterator[int | None]:
-    """Give the revision that the client expects: stale in ``If-Match`` is 412, in the body 409."""
-    if in_body is None:
-        yield expected_revision(request)
-        return
-    if isinstance(in_body, bool) or not isinstance(in_body, int):
+    """Give the revision that the client expects: stale in ``If-Match`` is 412, in the body alone
+    409."""
+    if in_body is not None and (isinstance(in_body, bool) or not isinstance(in_body, int)):
         problem = Problem("", "wrong_type", "A whole number", "/draft_revision")
         raise InvalidInput("draft_revision: a whole number.", [problem])
+    in_header = expected_revision(request)
+    if in_header is not None:
+        if in_body not in (None, in_header):
+            raise StaleRevision(
+                "If-Match and draft_revision name two revisions, one of which is stale."
+                " Read the draft again."
+            )
+        yield in_header
+        return
     try:
         yield in_body
     except StaleRevision as stale:

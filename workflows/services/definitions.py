@@ -133,16 +133,19 @@ def publish(
     return version
 
 
-def delete_workflow(workflow: Workflow, *, user: User | None = None) -> None:
+def delete_workflow(
+    workflow: Workflow, *, user: User | None = None, expected_revision: int | None = None
+) -> None:
     """Delete a workflow with its versions and its ended runs; its events stay.
 
     Raises:
         NotVisible, NotPermitted: the user is no editor of the workspace.
+        StaleRevision: the draft is not at ``expected_revision`` any more.
         Conflict: ``has_live_executions``.
     """
     _require_editor(user, workflow.workspace)
     with transaction.atomic():
-        draft = _lock(workflow, None)
+        draft = _lock(workflow, expected_revision)
         live = WorkflowExecution.objects.filter(workflow=draft).live().count()
         if live:
             raise Conflict(
