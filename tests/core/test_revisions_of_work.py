@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from workflows.core.graph import Graph
-from workflows.core.revisions import maker_for, rows_of_today, steps_done_anew
+from workflows.core.revisions import maker_of, makers_for, rows_of_today, steps_done_anew
+from workflows.core.states import StepStatus
 
 EARLY = datetime(2030, 1, 1, tzinfo=UTC)
 LATE = datetime(2030, 1, 2, tzinfo=UTC)
@@ -36,11 +37,20 @@ def test_between_stands_what_the_one_leads_to_and_the_gate_needs() -> None:
 
 def test_the_nearest_maker_is_the_last_task_or_agent_before_the_gate() -> None:
     kinds = dict.fromkeys(GRAPH.order, "task")
-    assert maker_for(GRAPH, "gate", kinds) == "c"
-    assert maker_for(GRAPH, "gate", kinds | {"c": "wait"}) == "b"
-    assert maker_for(GRAPH, "gate", kinds | {"c": "approval", "b": "parallel", "a": "agent"}) == "a"
-    assert maker_for(GRAPH, "a", kinds) is None
-    assert maker_for(GRAPH, "gate", dict.fromkeys(GRAPH.order, "condition")) is None
+    assert makers_for(GRAPH, "gate", kinds) == ("c", "b", "a")
+    assert makers_for(GRAPH, "gate", kinds | {"c": "wait"}) == ("b", "a")
+    others = {"c": "approval", "b": "parallel", "a": "agent"}
+    assert makers_for(GRAPH, "gate", kinds | others) == ("a",)
+    assert makers_for(GRAPH, "a", kinds) == ()
+    assert makers_for(GRAPH, "gate", dict.fromkeys(GRAPH.order, "condition")) == ()
+
+
+def test_what_was_skipped_has_made_nothing() -> None:
+    skipped, completed = StepStatus.SKIPPED, StepStatus.COMPLETED
+    assert maker_of(("c", "b", "a"), {}) == "c"
+    assert maker_of(("c", "b", "a"), {"c": skipped, "b": completed, "a": completed}) == "b"
+    assert maker_of(("c", "b"), {"c": skipped, "b": skipped}) == "c"
+    assert maker_of((), {}) == ""
 
 
 def test_what_stood_in_a_block_before_it_was_sent_back_counts_no_more() -> None:

@@ -1,19 +1,27 @@
 """Work that people send back: what is done anew, and which rows are those of an earlier time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
 from workflows.core.graph import Graph
+from workflows.core.states import StepStatus
 
 #: The types of steps of which the nearest before a gate makes what the gate shows.
 _MAKERS = ("task", "agent")
 
 
-def maker_for(graph: Graph, gate: str, step_types: Mapping[str, str]) -> str | None:
-    """Return the nearest task or agent step before a gate: the last of them in the order."""
+def makers_for(graph: Graph, gate: str, step_types: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the task and agent steps before a gate, the nearest first: the last in the order."""
     makers = (name for name in reversed(graph.order) if step_types[name] in _MAKERS)
-    return next((name for name in makers if graph.is_ancestor(name, gate)), None)
+    return tuple(name for name in makers if graph.is_ancestor(name, gate))
+
+
+def maker_of(makers: Sequence[str], statuses: Mapping[str, StepStatus]) -> str:
+    """Return the nearest of these steps that was not skipped; the nearest where all were, for
+    another time may be different; "" where there is none."""
+    ran = (name for name in makers if statuses.get(name) is not StepStatus.SKIPPED)
+    return next(ran, makers[0] if makers else "")
 
 
 def steps_done_anew(graph: Graph, first: str, gate: str) -> tuple[str, ...]:

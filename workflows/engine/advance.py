@@ -205,9 +205,10 @@ class Advance:
         if record.pauses:
             context.answer = _answer(record)
         if plug.gate:
-            revises = run.plan.done_anew_from(name) if isinstance(step, ApprovalStep) else ""
-            approval = step.config.approval if isinstance(step, ApprovalStep) else None
-            opening = Opening(context, texts, payload, settings, approval, revises)
+            opening = Opening(context, texts, payload, settings)
+            if isinstance(step, ApprovalStep):
+                opening.approval = step.config.approval
+                opening.revises = run.plan.done_anew_from(name, frame.progress.statuses)
             self._to_open.setdefault(plug.gate, []).append((run, record, opening))
             frame.progress.record(name, StepStatus.WAITING)
         elif plug.reserving:

@@ -1,11 +1,13 @@
 """A published version as the engine asks it: what follows from its definition alone."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workflows.core.compiled import CompiledDefinition
 from workflows.core.retry import RetryPolicy
-from workflows.core.revisions import maker_for
+from workflows.core.revisions import maker_of, makers_for
+from workflows.core.states import StepStatus
 from workflows.core.steps import AnyBlock, AnyStep, ApprovalStep, fallback_step
 
 
@@ -25,7 +27,7 @@ class Plan:
     kept: frozenset[str]
     fallbacks: dict[str, AnyStep]
     loops: dict[str, int]
-    _first_steps: dict[str, str] = field(default_factory=dict)
+    _makers: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, compiled: CompiledDefinition) -> "Plan":
@@ -60,18 +62,19 @@ class Plan:
             loops={s.name: _loops_around(compiled, s.name) for s in steps},
         )
 
-    def done_anew_from(self, gate: str) -> str:
+    def done_anew_from(self, gate: str, statuses: Mapping[str, StepStatus]) -> str:
         """Return the step from which on the work is done anew that a gate sends back; "" if there
-        is none."""
-        first = self._first_steps.get(gate)
-        if first is None:
-            step = self.compiled.steps[gate].step
-            assert isinstance(step, ApprovalStep)
+        is none. ``statuses``: those of the steps beside the gate."""
+        step = self.compiled.steps[gate].step
+        assert isinstance(step, ApprovalStep)
+        if step.config.approval.revise:
+            return step.config.approval.revise
+        makers = self._makers.get(gate)
+        if makers is None:
             graph = self.compiled.graphs[self.compiled.blocks[gate]]
             step_types = {name: self.compiled.steps[name].step.step_type for name in graph.order}
-            first = step.config.approval.revise or maker_for(graph, gate, step_types) or ""
-            self._first_steps[gate] = first
-        return first
+            makers = self._makers[gate] = makers_for(graph, gate, step_types)
+        return maker_of(makers, statuses)
 
     def place_of(self, row_name: str) -> tuple[str, str]:
         """Return a step's name in the definition, and what stands behind it in a row's name."""

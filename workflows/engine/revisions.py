@@ -56,7 +56,7 @@ class Revisions:
     def _done_anew(self, run: Run, frame: Frame, gate: str) -> list[str]:
         """Return the steps between, and those gates that wait for an answer about the old work."""
         graph = frame.progress.graph
-        first = run.plan.done_anew_from(gate)
+        first = run.plan.done_anew_from(gate, frame.progress.statuses)
         between = steps_done_anew(graph, first, gate)
         asking = {
             name

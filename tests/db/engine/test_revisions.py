@@ -168,6 +168,23 @@ def test_by_default_it_is_the_nearest_task_or_agent_before_the_gate(
     assert found["only"] == "completed, completed"
 
 
+def test_what_was_skipped_is_not_what_is_sent_back(scene: Scene, hand: DriverByHand) -> None:
+    polish = task("polish", after=["draft"], condition_expression="false")
+    asked = gate(after=["draft", "polish"]) | {"trigger_rule": "none_failed"}
+    execution = scene.run(task("draft"), polish, asked)
+    hand.work()
+    assert request_of(execution).approval_metadata["revise"] == "draft"
+    send_back(scene, execution)
+    hand.turn()
+    assert set(hand.begun) == {"draft"}
+    hand.work()
+    assert steps(execution) == {
+        "draft": "completed, completed",
+        "polish": "skipped condition_false, skipped condition_false",
+        "gate": "completed, waiting",
+    }
+
+
 def test_with_nothing_to_do_anew_a_request_for_changes_fails_the_gate(
     scene: Scene, hand: DriverByHand
 ) -> None:
