@@ -215,7 +215,7 @@ class ChosenStep:
             ("Revision", str(row.revision) if row and row.revision > 1 else ""),
             ("Asked to change", row.feedback if row else ""),
             ("Error code", row.error_code if row else ""),
-            ("Inside", self.entry.progress if self.entry and self.entry.inside else ""),
+            ("Inside", self.entry.progress if self.entry and step.is_block else ""),
             ("Skipped", step.note if step.status == "skipped" else ""),
         ]
         known = (Fact(*each) for each in facts)

@@ -174,25 +174,25 @@ class ExecutionPage:
                 is_selected=self._steps.defined_name(self.chosen_name) == name,
             )
         step = self._steps.step(name)
-        is_counted = bool(entry.inside) and step.row is not None and step.status != "skipped"
-        times = self._tree.count(name) if repeats(definition) else 0
+        is_counted = step.is_block and step.row is not None and step.status != "skipped"
+        times = self._tree.count(name)
         return Node(
             name=name,
             step_type=step.step_type,
             status=step.status,
-            label=f"{entry.done:,} of {entry.total:,} done" if is_counted else step.word,
+            label=entry.counted if is_counted else step.word,
             note=step.note,
             href=self._href(name),
             is_selected=name == self.chosen_name,
-            times=f"× {times:,}" if times else ("× n" if repeats(definition) else ""),
+            times="" if not repeats(definition) else "× n" if times is None else f"× {times:,}",
         )
 
     def _first_href(self, name: str) -> str:
-        """Chooses of the steps with one definition the one that most needs to be seen."""
+        """Chooses of the steps with one definition the one that most needs to be seen, if any."""
         entries = [e for e in self._tree.by_name.values() if e.definition["name"] == name]
         loudest = together([entry.status for entry in entries])
         first = next((e for e in entries if e.status == loudest), None)
-        return self._href(first.name if first else name)
+        return self._href(first.name) if first else ""
 
     def _href(self, name: str, **more: str | int) -> str:
         """The address that chooses a step, with all that is open left open."""

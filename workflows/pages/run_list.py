@@ -12,6 +12,7 @@ from django.db.models import Func, IntegerField
 from workflows.core.states import TERMINAL_STEP_STATUSES, StepStatus
 from workflows.pages.graphs import nested_of, repeats
 from workflows.pages.run_steps import RunSteps
+from workflows.services.open_steps import BLOCKS
 
 #: A block with more steps than this inside is folded, and shows so many of them.
 FOLD_ABOVE: Final = 12
@@ -42,10 +43,14 @@ class Entry:
     failed: int = 0
 
     @property
+    def counted(self) -> str:
+        """How many of the steps are done."""
+        return f"{self.done:,} of {self.total:,} done" if self.total else "no items"
+
+    @property
     def progress(self) -> str:
         """How many of the steps are done, and how many failed."""
-        failed = f", {self.failed:,} failed" if self.failed else ""
-        return f"{self.done:,} of {self.total:,} done{failed}"
+        return self.counted + (f", {self.failed:,} failed" if self.failed else "")
 
     @property
     def count(self) -> str:
@@ -95,9 +100,10 @@ class RunTree:
             found.setdefault(entry.definition["name"], []).append(entry.status)
         return found
 
-    def count(self, block: str) -> int:
-        """How often the steps of a repeating block have run or will, as far as it is known."""
-        return len(self._positions.get(block, ()))
+    def count(self, block: str) -> int | None:
+        """How often the steps of a repeating block have run or will; None: it is not known yet."""
+        positions = self._positions.get(block)
+        return None if positions is None else len(positions)
 
     def lines(self, opened: Collection[str], chosen: str) -> list[Line]:
         """The lines to show: long blocks folded, except those opened or around the chosen step."""
@@ -142,8 +148,8 @@ class RunTree:
             return entry
         suffix = name[len(definition["name"]) :]
         ends = [suffix]
-        if repeats(definition):
-            ends = [f"{suffix}[{at}]" for at in self._positions.get(name, ())] or ends
+        if repeats(definition) and name in self._positions:
+            ends = [f"{suffix}[{at}]" for at in self._positions[name]]
         for end in ends:
             entry.inside += [
                 self._entry(each, each["name"] + end, depth + 1, name) for each in inner
@@ -158,18 +164,19 @@ class RunTree:
 def _positions(steps: RunSteps) -> dict[str, Sequence[int]]:
     """The positions of the items or rounds of each block, by the name of the block's row.
 
-    Those of a block that goes on are told by its input, those of any other by the rows inside.
+    Those of a block that goes on are told by its input, those of any other by the rows inside: one
+    that completed without any had no items.
     """
     found: dict[str, set[int]] = {}
     for rows in steps.rows.values():
         row = rows[-1]
+        if row.status == StepStatus.COMPLETED and row.step_type in BLOCKS:
+            found.setdefault(row.name, set())
         if row.parent and (position := _POSITION.search(row.name)):
             found.setdefault(row.parent, set()).add(int(position[1]))
     positions: dict[str, Sequence[int]] = {name: sorted(found[name]) for name in found}
     if any(repeats(step) for step in steps.every.values()):
-        going_on = steps.execution.steps.filter(
-            step_type__in=("parallel", "sequential"), status=StepStatus.RUNNING
-        )
+        going_on = steps.execution.steps.filter(step_type__in=BLOCKS, status=StepStatus.RUNNING)
         for name, count in going_on.values_list("name", _ItemCount("input_data")):
             if count:
                 positions[name] = range(count)

@@ -158,6 +158,23 @@ class TestBlocks:
         assert "lint in checks task, its block was skipped Skipped" in words
         assert "1 of 1 steps done" in words
 
+    def test_a_mapped_block_that_had_no_items_holds_nothing(self, viewer, run_of):
+        inner = block("shards", [task("index")])
+        empty = block("checks", [task("check"), inner], for_each="${[]}")
+        run = run_of(empty, task("ship", "checks"))
+        add(row(run, "checks", step_type="parallel", input_data={"for_each": []}))
+        add(row(run, "ship"))
+        ended = {"status": "completed", "completed_at": timezone.now()}
+        WorkflowExecution.objects.filter(pk=run.pk).update(**ended)
+        answer = viewer.get(url(run, "?step=checks"))
+        assert row_titles(answer) == ["checks", "ship"]
+        words = text(answer)
+        assert "1 of 1 steps done" in words
+        assert "checks parallel, no items Completed" in words
+        assert "Inside no items" in words
+        assert "Not started" not in words
+        assert "<title>checks: × 0 no items</title>" in html(answer)
+
     def test_the_graph_draws_a_block_around_its_steps(self, viewer, run_of):
         run = run_of(task("a"), block("checks", [task("check")], "a", for_each="${[]}"))
         add(row(run, "checks", "running", step_type="parallel"))
