@@ -13,8 +13,9 @@ from workflows.core.scope import ABSENT, Scope
 from workflows.core.states import SkipReason, StepStatus
 from workflows.core.steps import AnyBlock, ApprovalStep, ConditionStep
 from workflows.engine.blocks import Blocks
+from workflows.engine.budget import Budget
 from workflows.engine.frames import Frame
-from workflows.engine.inputs import dump_json, read_inputs, read_texts, refuse_unshowable
+from workflows.engine.inputs import dump_json, read_inputs, read_texts, request_size
 from workflows.engine.limits import QueueLimits
 from workflows.engine.reports import Reporter
 from workflows.engine.revisions import Revisions
@@ -61,6 +62,7 @@ class Advance:
         self._report = report
         self._revisions = Revisions(now, moves, blocks)
         self._suspects = Suspects()
+        self._budget = Budget()
         self._to_prepare: dict[ReservingHandler, list[tuple[Run, StepRecord, StepContext]]] = {}
         self._to_open: dict[GateHandler, list[tuple[Run, StepRecord, Opening]]] = {}
 
@@ -107,8 +109,10 @@ class Advance:
 
     def until_nothing_moves(self, runs: list[Run]) -> None:
         """Plan, reserve and open gates as long as one of them has consequences."""
+        runs = self._budget.in_order(runs)
         while True:
             for run in runs:
+                self._budget.share(is_last=run is runs[-1])
                 self._plan(run)
             has_moved = self._prepare()
             self.ask()
@@ -116,6 +120,7 @@ class Advance:
                 return
 
     def _plan(self, run: Run) -> None:
+        run.more_since, waits_since = None, run.more_since
         if run.id in self._runs.left or run.is_paused:
             return
         if (deadline := run.deadline()) and deadline <= self._now:
@@ -123,10 +128,14 @@ class Advance:
             return
         self._blocks.stop_late(run)
         for name in [n for n, due in run.retrying.items() if due <= self._now]:
+            if self._budget.is_spent:
+                break  # it stays due
             del run.retrying[name]
             record = run.records[name]
-            self._start(run, record.place, record.step)
+            self._begin(run, record.place, record.step)
         for name in [n for n, due in run.deferred.items() if due <= self._now]:
+            if self._budget.is_spent:
+                break
             del run.deferred[name]
             record = run.records[name]
             progress = record.place.progress
@@ -137,33 +146,45 @@ class Advance:
             # What failed meanwhile may keep a first attempt from starting at all.
             judged = progress.judge(record.step)
             self._make(run, record.place, Start(record.step) if record.attempts else judged)
-        while run.stirred:
-            key, frame = next(iter(run.stirred.items()))
-            del run.stirred[key]
-            self._plan_frame(run, frame)
+        while run.stirred and not self._budget.is_spent:
+            self._plan_frame(run, next(iter(run.stirred.values())))
+        if self._budget.is_spent and run.has_more(self._now):
+            run.more_since = self._now if self._budget.has_begun else waits_since or self._now
 
     def _plan_frame(self, run: Run, frame: Frame) -> None:
-        while frame.ended is None or frame.ended or (frame.held and frame.has_room):
+        while frame.ended is None or frame.ended or (frame.held and self._has_room(frame)):
             ended, frame.ended = frame.ended, []
             if ended is None:
                 frame.held.clear()
             for move in next_moves(frame.progress, ended):
                 if move.name + frame.suffix not in run.deferred:
                     self._make(run, frame, move)
-            while frame.held and frame.has_room:
-                self._make(run, frame, frame.progress.judge(frame.held.pop(0)))
-        run.stirred.pop(id(frame), None)  # by what was done right here
+            while frame.held and self._has_room(frame):
+                name = frame.held.pop(0)
+                if name not in frame.progress.statuses:
+                    self._make(run, frame, frame.progress.judge(name))
+        if frame.held and frame.has_room:
+            return  # the next turn goes on with it
+        run.stirred.pop(id(frame), None)
         if frame.is_over and frame is not run.top:
             self._blocks.close_frame(run, frame)
 
     def _make(self, run: Run, frame: Frame, move: Move | None) -> None:
         if isinstance(move, Skip):
+            self._budget.spend(steps=1)
             self._moves.skip(run, run.record(frame, move.name), move.reason)
         elif isinstance(move, Start):
-            if frame.has_room:
-                self._start(run, frame, move.name)
+            if self._has_room(frame):
+                self._begin(run, frame, move.name)
             elif move.name not in frame.held:
                 frame.held.append(move.name)
+
+    def _has_room(self, frame: Frame) -> bool:
+        return frame.has_room and not self._budget.is_spent
+
+    def _begin(self, run: Run, frame: Frame, name: str) -> None:
+        self._start(run, frame, name)
+        self._budget.spend(steps=1, size=len(run.record(frame, name).input_data or ""))
 
     def _start(self, run: Run, frame: Frame, name: str) -> None:
         record = run.record(frame, name)
@@ -188,7 +209,7 @@ class Advance:
                 record.input_data = dump_json({**inputs, **settings})
             payload = inputs or {n: frame.visible.get(n) for n in sorted(run.plan.needs[name])}
             if plugs()[step.step_type].gate:
-                refuse_unshowable(texts, payload)
+                self._budget.spend(size=request_size(texts, payload))
         except (ExpressionError, UnstorableError) as error:
             self._moves.apply(run, record, Failed(error.code, str(error), is_final=True))
             return

@@ -28,9 +28,12 @@ def read_texts(step: CompiledStep, scope: Scope) -> dict[str, str]:
     }
 
 
-def refuse_unshowable(texts: dict[str, str], payload: dict[str, Any]) -> None:
-    """Raise UnstorableError for what no request could show, and keep with its digest."""
-    dumps_canonical({**texts, "approval_data": payload, "revision": 2**31})
+def request_size(texts: dict[str, str], payload: dict[str, Any]) -> int:
+    """Return the length of what a request shows, and keeps with its digest.
+
+    Raises UnstorableError for what no request could show.
+    """
+    return len(dumps_canonical({**texts, "approval_data": payload, "revision": 2**31}))
 
 
 def dump_json(value: Any) -> RawJson:

@@ -102,7 +102,8 @@ class Run:
     wait for what people have been asked, here or elsewhere: of gates noted when a run is left.
     ``due`` are the gates that want to be asked at a moment;
     ``block_ends`` the blocks whose time will be up. ``earlier`` are the latest revisions of steps
-    in blocks that are done anew and have not come to them again.
+    in blocks that are done anew and have not come to them again. ``more_since``: since when more
+    might have begun than turns have had room for.
     """
 
     id: UUID
@@ -135,6 +136,7 @@ class Run:
     due: dict[str, datetime] = field(default_factory=dict)
     block_ends: dict[str, datetime] = field(default_factory=dict)
     earlier: dict[str, StepRecord] = field(default_factory=dict)
+    more_since: datetime | None = None
 
     def record(self, frame: Frame, step: str) -> StepRecord:
         """Return the record of a step in a frame, a fresh one if it has not moved yet."""
@@ -348,12 +350,19 @@ class Run:
         moments += self.block_ends.values()
         if deadline := self.deadline():
             moments.append(deadline)
+        if self.more_since:
+            moments.append(self.more_since)
         return min(moments, default=None)
 
     @property
     def is_idle(self) -> bool:
-        """Whether no step of it is running."""
-        return not self.running
+        """Whether no step of it is running, or could be now."""
+        return not self.running and not self.more_since
+
+    def has_more(self, now: datetime) -> bool:
+        """Tell whether something is left to be planned, or to be begun, at this moment."""
+        due = (*self.retrying.values(), *self.deferred.values())
+        return bool(self.stirred) or any(moment <= now for moment in due)
 
     @property
     def waits_only_for_people(self) -> bool:
