@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 
+from workflows.core.errors import UnstorableError
 from workflows.core.outcomes import Asks, Completed, Failed, Outcome, Revise, Skipped, Waiting
 from workflows.core.states import SkipReason, StepStatus
 from workflows.core.steps import choices_of
@@ -101,7 +102,13 @@ class StepMoves:
             return False
         record.is_fallback = True
         if record.step not in run.plan.fallbacks:
-            self._complete(run, record, fallback.output)
+            try:
+                text = dump_json(fallback.output)
+            except UnstorableError as error:
+                message = f"The output of its fallback cannot be kept: {error}"
+                self._fail(run, record, Failed(error.code, message, is_final=True))
+            else:
+                self._complete(run, record, fallback.output, text)
             return True
         self._go_on_at_once(run, record)
         self._report.retrying(run, record, 0)

@@ -156,6 +156,20 @@ def test_another_task_takes_the_place_once_the_retries_are_used_up(
     assert (row.status, row.is_fallback, row.attempts) == ("completed", True, 3)
 
 
+def test_a_literal_fallback_that_cannot_be_kept_fails_its_step(
+    scene: Scene, hand: DriverByHand, settings: Any
+) -> None:
+    step = task("a", config={"fallback": {"output": "x" * 500}}, max_retries=0)
+    execution = scene.run(step, task("b"))
+    settings.MGX_MAX_OUTPUT_BYTES = 100
+    hand.turn()
+    hand.turn(hand.result("a", Failed("broken", "It broke", is_timeout=True)), hand.result("b"))
+    row = steps_of(execution)["a"]
+    assert (row.status, row.is_fallback, row.error_code) == ("failed", True, "unstorable_output")
+    assert "its fallback" in row.error_message
+    assert statuses(execution)["b"] == "completed"
+
+
 def test_a_fallback_that_fails_is_not_tried_again(scene: Scene, hand: DriverByHand) -> None:
     execution = scene.run(
         task("a", "fail", config={"fallback": {"task": "log"}, **AT_ONCE}, max_retries=0)
