@@ -283,15 +283,37 @@ class TestFiles:
         assert yaml.safe_load(answer.content)["name"] == "Deploy"
         assert editor.get(f"{URL}{workflow.id}/export/?format=xml").status_code == 400
 
-    def test_yaml_itself_can_be_sent(self, editor, document):
+    @pytest.mark.parametrize("media_type", ["application/yaml", "Application/YAML; charset=utf-8"])
+    def test_yaml_itself_can_be_sent(self, editor, document, media_type):
         answer = editor.generic(
             "POST",
             f"{URL}import/?workspace=acme&draft=true",
             yaml.safe_dump(document),
-            content_type="application/yaml",
+            content_type=media_type,
         )
         assert answer.status_code == 201, answer.content
         assert answer.json()["published_version"] is None
+
+    @pytest.mark.parametrize(
+        ("query", "pointer"),
+        [
+            ("draft=1", "/draft"),
+            ("draft=True", "/draft"),
+            ("draft=", "/draft"),
+            ("text=name", "/text"),
+            ("publish=false", "/publish"),
+        ],
+    )
+    def test_beside_yaml_the_address_says_what_it_means_or_nothing(
+        self, editor, document, query, pointer
+    ):
+        url, text = f"{URL}import/", yaml.safe_dump(document)
+        answer = editor.generic("POST", f"{url}?{query}", text, content_type="application/yaml")
+        assert answer.status_code == 400
+        assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+        assert not Workflow.objects.exists()
+        made = editor.generic("POST", f"{url}?draft=false", text, content_type="application/yaml")
+        assert made.json()["published_version"] == 1
 
     @pytest.mark.parametrize(
         ("text", "code"),

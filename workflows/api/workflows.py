@@ -131,6 +131,14 @@ class ImportRequest(StrictSerializer):
     text = TextField()
 
 
+class ImportQuery(StrictSerializer):
+    """What the address says of a definition where the body is its YAML."""
+
+    workspace = TextField(required=False, max_length=100)
+    project = TextField(required=False, max_length=100)
+    draft = serializers.ChoiceField(["true", "false"], default="false")
+
+
 class WorkflowFilter(InProjectFilter):
     """``q`` looks into names and descriptions."""
 
@@ -269,7 +277,11 @@ class Import(ApiView):
     queryset = Workflow.objects.all()
 
     @extend_schema(
-        parameters=[OpenApiParameter("workspace", str, description="Where the body is YAML")],
+        parameters=[
+            OpenApiParameter("workspace", str, description="Where the body is YAML"),
+            OpenApiParameter("project", str, description="Where the body is YAML"),
+            OpenApiParameter("draft", bool, description="Where the body is YAML"),
+        ],
         request={"application/json": ImportRequest, "application/yaml": OpenApiTypes.STR},
         responses={201: WorkflowSerializer},
     )
@@ -277,9 +289,9 @@ class Import(ApiView):
     def post(self, request: Request) -> Response:
         """Store a definition from YAML or JSON as a new workflow."""
         given = read_object(request.data)
-        if request.content_type.startswith(YAMLTextParser.media_type):
-            given = {**given, **request.query_params.dict()}
-            given["draft"] = given.get("draft") == "true"
+        if request.content_type.lower().startswith(YAMLTextParser.media_type):
+            asked = read_input(ImportQuery, request.query_params.dict())
+            given = {**given, **asked, "draft": asked["draft"] == "true"}
         about = read_input(ImportRequest, given)
         return _create(request, _read_text(about["text"], about["format"]), about)
 
