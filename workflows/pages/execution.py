@@ -19,6 +19,7 @@ from workflows.pages.documents import show_json
 from workflows.pages.graphs import Drawing, draw_definition, repeats, together
 from workflows.pages.run_list import Entry, Line, RunTree
 from workflows.pages.run_steps import RunStep, RunSteps
+from workflows.pages.timeline import covered_seconds
 from workflows.picture import Node
 from workflows.services.explain import Reason, explain_execution
 
@@ -118,10 +119,8 @@ class ExecutionPage:
 
     @property
     def waited_seconds(self) -> float:
-        """How long people were awaited, all gates together."""
-        rows = [row for rows in self._steps.rows.values() for row in rows]
-        gates = [row for row in rows if row.step_type == "approval"]
-        return sum(self._steps.seconds(row) or 0.0 for row in gates)
+        """How long people were awaited; time in which several requests were open counts once."""
+        return covered_seconds(self._steps.asked)
 
     @property
     def has_shortened(self) -> bool:

@@ -28,7 +28,7 @@ from workflows.pages.graphs import (
     steps_of,
 )
 from workflows.pages.run_progress import latest_progress
-from workflows.pages.timeline import Bar, Part, Timeline, parts_of
+from workflows.pages.timeline import Bar, Part, Stretch, Timeline, parts_of
 from workflows.services.awaited_events import awaited_events
 from workflows.services.timeline import entries_with_several_attempts
 from workflows.wording import approval_look
@@ -116,7 +116,8 @@ class RunStep:
 class RunSteps:
     """All steps of a run as they stand at `now`, in a few queries, however many there are.
 
-    `definitions` are the steps at the top, `every` also those inside blocks, by their names.
+    `definitions` are the steps at the top, `every` also those inside blocks, by their names;
+    `asked` is when its requests were open.
     """
 
     def __init__(self, execution: WorkflowExecution, now: datetime) -> None:
@@ -136,13 +137,17 @@ class RunSteps:
             self.rows.setdefault(row.name, []).append(row)
         today = rows_of_today({name: rows[-1] for name, rows in self.rows.items()})
         self.rows = {name: self.rows[name] for name in today}
-        requests = execution.approvals.order_by("requested_at", "id")
+        requests = execution.approvals.order_by("requested_at", "id").values(
+            "step_execution_id", "id", "status", "requested_at", "responded_at"
+        )
         self._requests = {
-            step_id: (request_id, status)
-            for step_id, request_id, status in requests.values_list(
-                "step_execution_id", "id", "status"
-            )
+            each["step_execution_id"]: (each["id"], each["status"]) for each in requests
         }
+        end = execution.completed_at or now
+        self.asked = [
+            Stretch.between(each["requested_at"], each["responded_at"] or end, is_wait=True)
+            for each in requests
+        ]
         self._agents = self._agent_names()
 
     def latest(self) -> list[WorkflowStepExecution]:

@@ -7,11 +7,11 @@ of the axis, or an hour's wait would squeeze minutes of work into nothing.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Final
+from typing import Final, Self
 
 from workflows.models import WorkflowStepExecution
 from workflows.services.timeline import Attempt, works
@@ -34,6 +34,11 @@ class Stretch:
     start: float
     end: float
     is_wait: bool = False
+
+    @classmethod
+    def between(cls, start: datetime, end: datetime, *, is_wait: bool) -> Self:
+        """Return the stretch between two moments; it ends no earlier than it starts."""
+        return cls(start.timestamp(), max(start, end).timestamp(), is_wait)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ def parts_of(row: WorkflowStepExecution, attempts: Sequence[Attempt], now: datet
     is_wait = not works(row)
     begun = [(each.started_at, each) for each in attempts if each.started_at]
     if not begun:
-        whole = _stretch(row.started_at, end, is_wait=is_wait or row.status == "waiting")
+        whole = Stretch.between(row.started_at, end, is_wait=is_wait or row.status == "waiting")
         return [Part(whole, status_look(row.status).tone)]
     ends = [*(start for start, _ in begun[1:]), end]
     parts: list[Part] = []
@@ -111,17 +116,24 @@ def parts_of(row: WorkflowStepExecution, attempts: Sequence[Attempt], now: datet
         status = _DRAWN_AS.get(attempt.outcome, attempt.outcome)
         if over == end:  # it runs, or its step has ended with it
             status = row.status
-        parts.append(Part(_stretch(start, over, is_wait=is_wait), status_look(status).tone))
+        parts.append(Part(Stretch.between(start, over, is_wait=is_wait), status_look(status).tone))
         if attempt.outcome == "asked":
-            parts.append(Part(_stretch(over, until, is_wait=True), status_look("waiting").tone))
+            parts.append(
+                Part(Stretch.between(over, until, is_wait=True), status_look("waiting").tone)
+            )
         elif over < until:
             # The pause before a retry is no wait for people: it keeps its length.
-            parts.append(Part(_stretch(over, until, is_wait=is_wait), ""))
+            parts.append(Part(Stretch.between(over, until, is_wait=is_wait), ""))
     return parts
 
 
-def _stretch(start: datetime, end: datetime, *, is_wait: bool) -> Stretch:
-    return Stretch(start.timestamp(), max(start, end).timestamp(), is_wait)
+def covered_seconds(stretches: Iterable[Stretch]) -> float:
+    """Return how much time stretches cover together; what several cover counts once."""
+    covered, reached = 0.0, float("-inf")
+    for each in sorted(stretches, key=lambda each: each.start):
+        covered += max(0.0, each.end - max(each.start, reached))
+        reached = max(reached, each.end)
+    return covered
 
 
 def _where_work_is(stretches: Sequence[Stretch], moments: Sequence[float]) -> list[bool]:

@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from approvals.models import WorkflowStepApproval
 from approvals.services.requests import Request, open_requests
 from tests.pages import html, row_titles, text
 from workflows.core.ids import step_execution_id
@@ -362,6 +363,36 @@ class TestAttempts:
         run = run_of(task("fetch"))
         add(row(run, "fetch"))
         assert viewer.get(url(run, query)).status_code == 200
+
+
+class TestWaitedForPeople:
+    @pytest.fixture
+    def asked(self):
+        """Return a function that notes when requests of a run began and ended, seconds ago."""
+
+        def make(run, *spans):
+            now = timezone.now()
+            for since, until in spans:
+                responded_at = None if until is None else now - timedelta(seconds=until)
+                WorkflowStepApproval.objects.create(
+                    workspace_id=run.workspace_id,
+                    workflow_execution=run,
+                    title="May I?",
+                    status="pending" if until is None else "approved",
+                    requested_at=now - timedelta(seconds=since),
+                    responded_at=responded_at,
+                )
+
+        return make
+
+    def test_time_in_which_several_were_asked_counts_once(self, viewer, run_of, asked):
+        run = run_of(task("act"))
+        asked(run, (7_200, 3_600), (7_200, 5_400), (5_400, 3_000), (600, None), (300, 300))
+        words = text(viewer.get(url(run)))
+        assert "Waited for people 1 h 20 min" in words
+
+    def test_nobody_was_asked(self, viewer, run_of):
+        assert "Waited for people 0 s" in text(viewer.get(url(run_of(task("act")))))
 
 
 class TestLargeRuns:
