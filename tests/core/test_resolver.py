@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import workflows
 from workflows.core.definition import parse_definition
 from workflows.core.errors import DefinitionError
 from workflows.core.resolver import (
@@ -23,6 +24,14 @@ def step(name: str, *needs: str, **fields: Any) -> dict[str, Any]:
     return {"name": name, "step_type": "task", "depends_on_steps": list(needs), **fields}
 
 
+RESOLVER = (
+    can_execute_step_now,
+    get_next_executable_steps,
+    get_parallel_execution_groups,
+    get_topological_order,
+    resolve_execution_order,
+    validate_workflow,
+)
 DIAMOND = [
     step("end", "left", "right", step_order=4),
     step("right", "start", step_order=3),
@@ -77,6 +86,22 @@ def test_a_step_can_start_when_all_it_needs_is_completed() -> None:
     assert not can_execute_step_now(end, {"left", "right"}, {"end"})
     assert not can_execute_step_now(end, {"left", "right", "end"}, set())
     assert can_execute_step_now({"name": "a"}, [], [])
+
+
+def test_a_block_can_start_when_all_it_needs_is_completed() -> None:
+    block = step("block", "start", step_type="parallel", config={"steps": [step("inner")]})
+    assert not can_execute_step_now(block, [], ["start"])
+    assert can_execute_step_now(block, ["start"], [])
+
+
+def test_what_has_no_name_is_no_step() -> None:
+    with pytest.raises(ValueError, match="has no name"):
+        can_execute_step_now({}, [], [])
+
+
+def test_the_package_offers_what_the_resolver_does() -> None:
+    assert set(workflows.__all__) == {f.__name__ for f in RESOLVER}
+    assert all(getattr(workflows, f.__name__) is f for f in RESOLVER)
 
 
 def test_the_next_steps_are_those_that_can_start() -> None:

@@ -48,8 +48,15 @@ def get_topological_order(steps: Steps) -> list[str]:
 def can_execute_step_now(
     step: Step | Mapping[str, Any], completed: Collection[str], running: Collection[str]
 ) -> bool:
-    """Tell whether a step has not begun and all that it depends on is completed."""
-    (node,) = nodes_of([step])
+    """Tell whether a step has not begun and all that it depends on is completed.
+
+    Raises:
+        ValueError: it is not shaped like a step.
+    """
+    nodes = nodes_of([step])
+    if not nodes:
+        raise ValueError("That is no step: it has no name")
+    node = nodes[0]  # after it come those inside it, if it is a block
     return _is_ready(node, set(completed), set(running))
 
 
