@@ -56,6 +56,11 @@ class Result:
         return cls(context.execution_id, *step, context.attempt, outcome, context.notes)
 
     @property
+    def size(self) -> int:
+        """About how many bytes its output has."""
+        return len(getattr(self.outcome, "text", None) or "")
+
+    @property
     def key(self) -> Attempt:
         """Which attempt it is, of which revision of the step."""
         return self.execution_id, self.step_execution_id, self.attempt

@@ -6,6 +6,7 @@ the more there is to do, the more steps share a commit.
 
 import logging
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -38,6 +39,8 @@ from workflows.handlers import StepContext
 logger = logging.getLogger("workflows.engine")
 
 _RESULTS_A_TURN = 500
+#: Of outputs, except that a turn takes one result at least.
+_BYTES_A_TURN = 16 * 2**20
 _TIMERS_A_TURN = 500
 _SCAN_SECONDS = 1.0
 #: How often to look for new timers where hint follows hint.
@@ -46,6 +49,17 @@ _SWEEP_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 2.0
 #: How many turns are about one execution each after one that failed.
 _CAREFUL_TURNS = 500
+#: How often the same turn may lose its connection although the database is there.
+_LOST_TURNS = 2
+#: Errors that no turn is to blame for: deadlocks and locks, no room left, a shutdown, a broken
+#: disk. Of PostgreSQL their classes.
+_CIRCUMSTANCES = frozenset(
+    {
+        *("40", "53", "55", "57", "58"),
+        *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL),
+        *(sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN),
+    }
+)
 
 Answer = TypeVar("Answer")
 
@@ -83,6 +97,10 @@ class Writer:
         self._drivers = 1
         self._failures = 0
         self._careful_turns = 0
+        #: Turns in a row that have lost their connection, though the database answered at once on
+        #: another one; and what they were about, if they were careful.
+        self._lost_turns = 0
+        self._lost_about: set[UUID] = set()
 
     # --- called from other threads --------------------------------------------------------
 
@@ -257,7 +275,7 @@ class Writer:
 
     def _take_turn(self, told: list[Told], *, has_hint: bool, is_inventory: bool) -> None:
         is_careful = self._careful_turns > 0
-        size = 1 if is_careful else _RESULTS_A_TURN
+        size = 1 if is_careful else self._how_many_results()
         results, rest = self._results[:size], self._results[size:]
         try:
             after = self._holdings.take_turn(
@@ -273,12 +291,13 @@ class Writer:
         except leases.Fenced:
             raise
         except Exception as error:
-            if _is_outage(error):
+            if self._was_outage(error, is_careful=is_careful):
                 raise
             if is_careful:
                 self._blame(results, error)
             self._careful_turns = _CAREFUL_TURNS
             raise
+        self._lost_turns = 0
         self._results = rest
         self._careful_turns -= is_careful
         self._clock_offset = after.clock_offset
@@ -290,8 +309,42 @@ class Writer:
         if after.start:
             self._loop.start(after.start)
 
+    def _how_many_results(self) -> int:
+        """Return how many of the results that have come a turn takes."""
+        size = 0
+        for number, result in enumerate(self._results[:_RESULTS_A_TURN]):
+            size += result.size
+            if size > _BYTES_A_TURN and number:
+                return number
+        return _RESULTS_A_TURN
+
+    def _was_outage(self, error: Exception, *, is_careful: bool) -> bool:
+        """Tell whether a turn failed because of the database. It did not if it loses its connection
+        again and again while another connection is answered: then it is about too much."""
+        about = set(self._holdings.subjects) if is_careful else set()
+        if about != self._lost_about:
+            self._lost_turns, self._lost_about = 0, about
+        if not _is_outage(error):
+            return False
+        if _is_for_others_to_mend(error) or not self._is_answered():
+            self._lost_turns = 0
+            return True
+        self._lost_turns += 1
+        return self._lost_turns < _LOST_TURNS
+
+    def _is_answered(self) -> bool:
+        """Ask the database, on another connection, for something as small as a heartbeat."""
+        connection.close()
+        try:
+            settle_in()
+            leases.heartbeat(self._holdings.driver_id)
+        except (OperationalError, InterfaceError):
+            return False
+        return True
+
     def _blame(self, results: list[Result], error: Exception) -> None:
         """End what keeps turns from being written: the attempt at first, or else its whole run."""
+        connection.close_if_unusable_or_obsolete()
         if results and results[0].outcome != _unwritable(error):
             results[0].outcome = _unwritable(error)
         else:
@@ -300,7 +353,7 @@ class Writer:
     def _recover(self, error: Exception) -> None:
         """Forget what a failed turn may have spoiled, and try again a little later."""
         self._failures += 1
-        if _is_outage(error):
+        if _is_outage(error) and self._lost_turns < _LOST_TURNS:
             logger.warning("The database did not answer: %s", type(error).__name__)
             connection.close()
         else:
@@ -342,3 +395,10 @@ def _is_outage(error: Exception) -> bool:
         return True
     is_lost = connection.connection is None or not connection.is_usable()
     return isinstance(error, DatabaseError) and is_lost
+
+
+def _is_for_others_to_mend(error: Exception) -> bool:
+    """Tell whether an error says of itself that no turn is to blame for it."""
+    state = getattr(error.__cause__, "sqlstate", None) or ""
+    code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
+    return state[:2] in _CIRCUMSTANCES or code in _CIRCUMSTANCES

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import DatabaseError, OperationalError, connection, transaction
 
@@ -28,7 +30,7 @@ from tests.db.engine.scenes import (
 from tests.db.engine.threads import at_once
 from workflows.bulk import settle_in
 from workflows.clock import database_now
-from workflows.engine import leases, store, timers, turn
+from workflows.engine import leases, store, timers, turn, writer
 from workflows.engine.advance import Advance
 from workflows.engine.driver import Driver
 from workflows.engine.holdings import AfterCommit, Holdings
@@ -194,6 +196,109 @@ def test_an_outage_in_the_middle_of_a_turn_loses_and_repeats_nothing(
             assert ended(execution, 30).status == "completed"
     assert len(calls) == len(set(calls)) == 50
     assert next(turns) > max(failing)
+
+
+def test_a_run_whose_turns_alone_lose_their_connection_is_ended(
+    scene: Scene, launch: Callable[[], Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where it wants more written than the database takes, which hangs up without a word."""
+    original = turn.write_steps
+
+    def write_steps(records: Any) -> None:
+        records = list(records)
+        if any(run_id == sick.id for run_id, _ in records):
+            if connection.vendor == "postgresql":
+                connection.connection.close()
+            raise OperationalError("the connection is gone")
+        original(records)
+
+    healthy = [scene.run(task("a"), task("b", after=["a"])) for _ in range(3)]
+    sick = scene.run(task("a"), gate("g"))
+    monkeypatch.setattr(turn, "write_steps", write_steps)
+    launch()
+    run = ended(sick, 30)
+    assert (run.status, run.error_code) == ("failed", "engine_error")
+    assert "OperationalError" in run.error_message
+    for execution in (*healthy, scene.run(task("late"))):
+        assert ended(execution).status == "completed"
+        assert {(s.attempts, s.crashes) for s in steps_of(execution).values()} == {(1, 0)}
+
+
+def deadlock() -> Exception:
+    return psycopg.errors.DeadlockDetected()
+
+
+def locked() -> Exception:
+    error = sqlite3.OperationalError("database is locked")
+    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return error
+
+
+def no_word() -> Exception:
+    return psycopg.OperationalError("the connection is gone")
+
+
+@pytest.mark.parametrize("cause", [deadlock, locked, no_word])
+def test_no_run_is_ended_for_what_the_database_suffers(
+    scene: Scene,
+    launch: Callable[[], Driver],
+    monkeypatch: pytest.MonkeyPatch,
+    cause: Callable[[], Exception],
+) -> None:
+    """What goes without a word is that, as long as another connection is not answered either."""
+    turns = iter(range(10_000))
+    suffers = threading.Event()
+    heartbeat, append_events = leases.heartbeat, turn.append_events
+
+    def suffering(*arguments: Any) -> None:
+        if next(turns) < 4:
+            suffers.set()
+            raise OperationalError from cause()
+        suffers.clear()
+        append_events(*arguments)
+
+    def unheard(driver_id: Any) -> None:
+        if suffers.is_set() and cause is no_word:
+            suffers.clear()
+            raise OperationalError from cause()
+        heartbeat(driver_id)
+
+    monkeypatch.setattr(turn, "append_events", suffering)
+    monkeypatch.setattr(leases, "heartbeat", unheard)
+    execution = scene.run(task("a"), task("b", after=["a"]))
+    launch()
+    assert ended(execution, 30).status == "completed"
+    assert {(s.attempts, s.crashes) for s in steps_of(execution).values()} == {(1, 0)}
+
+
+def test_large_outputs_are_recorded_a_few_in_a_turn(
+    scene: Scene, launch: Callable[[], Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, together = 20, threading.Event()
+    begun: list[int] = []
+    written: list[int] = []
+    take_turn = Holdings.take_turn
+
+    def noted(holdings: Holdings, results: Any, **how: Any) -> AfterCommit:
+        written.append(sum(result.size for result in results))
+        return take_turn(holdings, results, **how)
+
+    @temporary("test.large")
+    async def large() -> str:
+        begun.append(1)
+        if len(begun) == count:
+            together.set()
+        while not together.is_set():
+            await asyncio.sleep(0.01)
+        return "x" * 3_000
+
+    monkeypatch.setattr(writer, "_BYTES_A_TURN", 10_000)
+    monkeypatch.setattr(Holdings, "take_turn", noted)
+    with large:
+        run = scene.run(*[task(f"s{number}", "test.large") for number in range(count)])
+        launch()
+        assert ended(run).status == "completed"
+    assert 3_000 < max(written) <= 10_000
 
 
 def test_a_fenced_driver_starts_over_as_a_new_one(
