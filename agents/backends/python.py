@@ -27,4 +27,4 @@ class PythonBackend:
         arguments = dict(context.inputs)
         if task.takes_context:
             arguments["context"] = context
-        return await call_task(task, arguments)
+        return await call_task(task, arguments, context.late)

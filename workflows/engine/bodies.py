@@ -1,13 +1,15 @@
 """The asyncio side of a driver: it runs the bodies of steps, and touches no database.
 
 Async handlers run on the loop as they are, so one process carries a thousand of them; sync tasks
-go to threads. Each attempt ends as exactly one ``Result``; results of one round of the loop are
-handed to the writer together.
+go to threads. Each attempt ends as exactly one ``Result``, and one more if a thread of it ends only
+after that; results of one round of the loop are handed to the writer together.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from uuid import UUID
 
 from workflows.core.errors import UnstorableError
@@ -39,6 +41,7 @@ class Bodies:
         for context in contexts:
             key = (context.step_execution_id, context.attempt)
             self._progress.open(context)
+            context.late = partial(self._hear_late, context)
             of_run = self._tasks.setdefault(context.execution_id, {})
             of_run[key] = self._loop.create_task(self._run(context))
 
@@ -72,9 +75,19 @@ class Bodies:
         of_run.pop(key, None)
         if not of_run:
             del self._tasks[context.execution_id]
+        self._add(Result.of(context, outcome))
+
+    def _hear_late(self, context: StepContext) -> None:
+        """Report once more an attempt whose end was reported, or that was stopped: for the record,
+        for what it comes to now is refused. Called from the thread that has ended."""
+        late = Result.of(context, Failed("late", "It ended after its attempt was over"))
+        with suppress(RuntimeError):  # the loop has ended before it
+            self._loop.call_soon_threadsafe(self._add, late)
+
+    def _add(self, result: Result) -> None:
         if not self._results:
             self._loop.call_soon(self._hand_over)
-        self._results.append(Result.of(context, outcome))
+        self._results.append(result)
 
     def _hand_over(self) -> None:
         results, self._results = self._results, []

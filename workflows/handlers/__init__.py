@@ -31,7 +31,8 @@ class StepContext:
     back at ``revised_at``, ``feedback`` says what should change, and ``previous`` is the step's own
     output before. ``answer``: what people answered to what an attempt before this one asked, as a
     gate's output. ``notes`` is the handler's to fill in: its own ``settle`` is given it.
-    ``progress`` is where ``tell`` goes, where anybody listens.
+    ``progress`` is where ``tell`` goes, where anybody listens. ``late`` is called, from any thread,
+    when something that could not be stopped comes to its end after the attempt.
     """
 
     step_execution_id: UUID
@@ -55,6 +56,7 @@ class StepContext:
     answer: Any = None
     notes: Any = None
     progress: Callable[[str, Mapping[str, Any]], None] | None = None
+    late: Callable[[], None] | None = None
 
     @property
     def idempotency_key(self) -> str:

@@ -24,7 +24,7 @@ from workflows.handlers import StepContext
 #: Room for what stands around an output.
 _SLACK = 65_536
 #: What of a context stays in this process.
-_OURS = frozenset({"prepared", "progress"})
+_OURS = frozenset({"prepared", "progress", "late"})
 
 _places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 

@@ -1,9 +1,10 @@
 """Steps of type ``task``: a registered callable."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import cache, partial
+from functools import cache
 
 from django.conf import settings
 from django.db import close_old_connections
@@ -33,7 +34,7 @@ class TaskHandler:
             arguments = task.read(context.inputs)
             if task.takes_context:
                 arguments["context"] = context
-            return Completed(await call_task(task, arguments))
+            return Completed(await call_task(task, arguments, context.late))
         except TaskFailure as error:
             if not error.is_final:
                 raise
@@ -44,15 +45,25 @@ def _storable(text: str) -> str:
     return text[:_MAX_MESSAGE].replace("\0", "�").encode("utf-8", "replace").decode("utf-8")
 
 
-async def call_task(task: Task, arguments: dict[str, object]) -> object:
+async def call_task(
+    task: Task, arguments: dict[str, object], late: Callable[[], None] | None = None
+) -> object:
     """Return what a task makes of its arguments: an async one on the loop, a sync one in one of
-    this process's ``MGX_SYNC_THREADS`` threads."""
+    this process's ``MGX_SYNC_THREADS`` threads.
+
+    Nothing can stop a thread: ``late`` is called in it at its end if this was cancelled before.
+    """
     if task.is_async:
         return await task.function(**arguments)
-    loop = asyncio.get_running_loop()
     # The thread's log lines are about the same step.
-    call = partial(copy_context().run, _call, task, arguments)
-    return await loop.run_in_executor(_threads(), call)
+    thread = _threads().submit(copy_context().run, _call, task, arguments)
+    try:
+        return await asyncio.wrap_future(thread)
+    except asyncio.CancelledError:
+        caller = asyncio.current_task()
+        if late and caller and caller.cancelling():  # and not an error of the task's own
+            thread.add_done_callback(lambda ended: None if ended.cancelled() else late())
+        raise
 
 
 @cache

@@ -14,7 +14,10 @@ from tests.db.engine.scenes import (
     Scene,
     agent,
     ended,
+    events_of,
+    eventually,
     statuses,
+    step_is,
     steps_of,
     task,
     temporary,
@@ -144,6 +147,27 @@ def test_a_task_may_end_by_the_exit_of_a_command(scene: Scene) -> None:
     with exits:
         run = ended(scene.run(task("s", "test.exits", max_retries=0)))
     assert "SystemExit" in run.error_message
+
+
+def test_what_a_thread_brings_after_its_time_is_refused_and_told(scene: Scene) -> None:
+    """The thread goes on, for nothing can stop it."""
+    may_end = {"late": threading.Event(), "beside": threading.Event()}
+
+    def held(name: str) -> str:
+        assert may_end[name].wait(20)
+        return name
+
+    with temporary("test.held")(held):
+        late = task("late", "test.held", inputs={"name": "late"}, timeout_seconds=1, max_retries=0)
+        run = scene.run(late, task("beside", "test.held", inputs={"name": "beside"}))
+        step_is(run, "late", "timeout")
+        may_end["late"].set()
+        [refused] = eventually(lambda: events_of(run.id, "step_result_refused"), "the refusal")
+        may_end["beside"].set()
+        ended(run)
+    assert refused.data == {"step": "late", "attempt": 1}
+    assert statuses(run) == {"late": "timeout", "beside": "completed"}
+    assert steps_of(run)["late"].output_data is None
 
 
 def test_a_body_that_swallows_its_timeout_has_timed_out(scene: Scene) -> None:
