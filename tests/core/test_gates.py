@@ -165,6 +165,16 @@ def test_where_it_is_forbidden_no_gate_with_approvers_approves_itself(
     assert found(context, **approval) == []
 
 
+def test_a_gate_is_told_that_its_timeout_has_no_effect() -> None:
+    gate = step("gate", step_type="approval", approval={"expires_after_seconds": 60})
+    report = validate({"name": "w", "steps": [gate | {"timeout_seconds": 5}]})
+    assert report.is_valid
+    [warning] = report.warnings
+    assert (warning.error_type, warning.path) == ("no_effect", "/steps/0/timeout_seconds")
+    assert "60 s" in warning.message
+    assert not validate({"name": "w", "steps": [gate]}).warnings
+
+
 def test_a_gate_in_a_block_sends_back_what_stands_beside_it() -> None:
     def errors(revise: str) -> list[tuple[str, str]]:
         gate = step("gate", "inner", step_type="approval", approval={"revise": revise})

@@ -131,6 +131,7 @@ def validate(
     for place, step in steps:
         problems = _self_approving(place, step, context)
         (warnings if context.allows_auto_approval else errors).extend(problems)
+        warnings += _without_effect(place, step)
     return Report(definition, errors, [*structural_warnings(nodes), *warnings])
 
 
@@ -393,6 +394,16 @@ def _self_approving(place: Place, step: AnyStep, context: Context) -> Iterable[P
         else:
             message = f"The step '{step.name}' names approvers; here it may not approve itself"
             yield Problem(step.name, "auto_approve_forbidden", message, path)
+
+
+def _without_effect(place: Place, step: AnyStep) -> Iterable[Problem]:
+    if isinstance(step, ApprovalStep) and step.timeout_seconds is not None:
+        end = step.config.approval.expires_after_seconds
+        message = (
+            f"The timeout_seconds of '{step.name}' have no effect: a gate waits until its"
+            f" expires_after_seconds are over, {end} s"
+        )
+        yield Problem(step.name, "no_effect", message, _pointer_in(place)("timeout_seconds"))
 
 
 def _pointer_in(place: Place) -> Callable[..., str]:
