@@ -11,12 +11,21 @@ from workflows.invariants.asking import Check, Query, as_json
 
 
 def places_are_kept(query: Query) -> Iterator[str]:
-    """I5: an agent holds no more places than it has, and only for attempts that run."""
+    """I5: an agent holds no more places than it had when it took the last of them, and only for
+    attempts that run.
+
+    Fewer places hold for the attempts that begin after that.
+    """
     for agent, most, held in query(
-        "SELECT i.id, i.max_concurrency, count(*) FROM agents_agentinstance i"
+        "SELECT agent, most, held FROM (SELECT i.id AS agent,"
+        # Those from before it was noted are judged by what the agent has now.
+        " coalesce(CAST(r.reason ->> 'places' AS integer), i.max_concurrency) AS most,"
+        " count(*) OVER (PARTITION BY i.id) AS held,"
+        " row_number() OVER (PARTITION BY i.id ORDER BY r.reserved_at DESC) AS place"
+        " FROM agents_agentinstance i"
         " JOIN agents_agentreservation r ON r.agent_instance_id = i.id"
-        " WHERE r.released_at IS NULL AND r.expires_at > CURRENT_TIMESTAMP"
-        " GROUP BY i.id, i.max_concurrency HAVING count(*) > i.max_concurrency"
+        " WHERE r.released_at IS NULL AND r.expires_at > CURRENT_TIMESTAMP) AS latest"
+        " WHERE place = 1 AND held > most"
     ):
         yield f"I5: the agent {agent} holds {held} places of {most}"
     for run, name, status in query(

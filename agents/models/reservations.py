@@ -12,10 +12,11 @@ class AgentReservation(models.Model):
     """A place at an agent. Active until ``released_at``, or until ``expires_at`` has passed.
 
     Load is counted from these rows, never kept in a counter. ``reason`` records the strategy,
-    the candidates with their scores, and who was refused for what. ``outcome``: what the attempt
-    came to, ``completed``, ``failed``, ``asked``, where it goes on once people have answered, or
-    ``moved``, where another agent took over. ``tokens_reserved`` and ``cost_reserved_micros`` is
-    what it may spend, where the workspace has a budget, and the others what it has spent.
+    how many places the agent had, the candidates with their scores, and who was refused for what.
+    ``outcome``: what the attempt came to, ``completed``, ``failed``, ``asked``, where it goes on
+    once people have answered, or ``moved``, where another agent took over. ``tokens_reserved`` and
+    ``cost_reserved_micros`` is what it may spend, where the workspace has a budget, and the others
+    what it has spent.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

@@ -213,6 +213,7 @@ class Candidates:
         told = [chosen, *(a for a in eligible[:_TOLD_AT_MOST] if a is not chosen)]
         reason: dict[str, Any] = {
             "strategy": step.config.assignment_strategy,
+            "places": places(chosen),
             "candidates": {
                 agent.slug: {"load": agent.load, "score": _score(agent.skill, step)}
                 for agent in sorted(told, key=attrgetter("key"))

@@ -9,7 +9,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from agents.models import AgentBudgetAnswer, AgentMemoryEntry
+from agents.models import AgentBudgetAnswer, AgentMemoryEntry, AgentReservation
+from approvals.models import WorkflowStepApproval
+from approvals.services.delegations import delegate, revoke_delegation
 from mgx.verify import find_violations, one_moment
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.scenes import Scene, agent, gate, task
@@ -230,6 +232,19 @@ def test_i3_a_step_that_starts_while_its_run_is_paused(done: Done) -> None:
     assert "started while the run" in found
 
 
+def test_a_delegation_may_be_taken_back_after_the_end(done: Done, make_member: Any) -> None:
+    make_member("deputy", done.scene.workspace, "approver")
+    approval = WorkflowStepApproval.objects.get(status="pending")
+    approver = done.scene.users["approver"]
+    delegation = delegate(approval.pk, to="deputy", user=approver)
+    done.scene.decide(done.waiting)
+    done.hand.work()
+    done.waiting.refresh_from_db()
+    assert done.waiting.status == "completed"
+    revoke_delegation(delegation.pk, user=approver)
+    assert violations() == []
+
+
 def test_i3_a_run_that_belongs_to_no_step(done: Done) -> None:
     change(f"UPDATE {RUNS} SET parent_step_id = %s WHERE id = %s", uuid7(), done.ended.id)
     only("belongs to a step that runs no workflow")
@@ -261,6 +276,20 @@ def test_i5_an_agent_with_more_work_than_places(done: Done) -> None:
     change("UPDATE agents_agentreservation SET released_at = NULL")
     change("UPDATE agents_agentinstance SET max_concurrency = 1")
     only("holds 2 places of 1", "is completed and still holds a place")
+
+
+def test_places_are_judged_by_what_there_was_when_the_last_one_was_taken(
+    done: Done, api: Any
+) -> None:
+    busy = done.scene.agent("busy", places=2)
+    done.scene.run(agent("one", "busy"), agent("two", "busy"), agent("three", "busy"))
+    done.hand.turn()
+    assert AgentReservation.objects.filter(released_at=None, agent_instance=busy).count() == 2
+    answer = api("admin").patch(f"/api/v1/agents/{busy.pk}/", {"max_concurrency": 1}, format="json")
+    assert answer.status_code == 200
+    assert violations() == []
+    change("UPDATE agents_agentreservation SET reason = %s", json.dumps({"places": 1}))
+    only("holds 2 places of 1")
 
 
 def test_i5_a_workspace_that_spends_more_than_its_budget(done: Done) -> None:

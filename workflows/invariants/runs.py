@@ -22,6 +22,7 @@ def ends_are_final(query: Query) -> Iterator[str]:
         " AND later.event_type LIKE 'step_%' AND later.event_type <> 'step_result_refused'"
     ):
         yield f"I3: {event_type} of the step {step} after its end"
+    told_later = "('step_result_refused', 'approval_commented', 'delegation_revoked')"
     # A run that is retried goes on: it tells so by an event of its own.
     for run, event_type in query(
         "SELECT later.workflow_execution_id, later.event_type FROM workflows_event ended"
@@ -29,7 +30,7 @@ def ends_are_final(query: Query) -> Iterator[str]:
         " ON later.workflow_execution_id = ended.workflow_execution_id"
         " AND later.seq > ended.seq"
         f" WHERE ended.event_type IN {RUN_END_EVENTS}"
-        " AND later.event_type NOT IN ('step_result_refused', 'approval_commented')"
+        f" AND later.event_type NOT IN {told_later}"
         " AND NOT EXISTS (SELECT 1 FROM workflows_event again"
         " WHERE again.workflow_execution_id = ended.workflow_execution_id"
         " AND again.event_type LIKE 'workflow_%'"
