@@ -43,7 +43,8 @@ class Bodies:
             self._progress.open(context)
             context.late = partial(self._hear_late, context)
             of_run = self._tasks.setdefault(context.execution_id, {})
-            of_run[key] = self._loop.create_task(self._run(context))
+            name = f"{context.name} of {context.execution_id}, attempt {context.attempt}"
+            of_run[key] = self._loop.create_task(self._run(context), name=name)
 
     def cancel(self, execution_id: UUID) -> None:
         """Stop the bodies of an execution; they report nothing."""
@@ -104,7 +105,7 @@ async def run_body(context: StepContext) -> Outcome:
     handler = plug.work
     assert handler is not None
     seconds = context.step.timeout_seconds
-    limit = asyncio.timeout(seconds) if seconds else None
+    limit = context.clock = asyncio.timeout(seconds) if seconds else None
     try:
         if limit is None:
             outcome = await handler.run(context)

@@ -4,6 +4,7 @@ A **work** handler runs outside any transaction; a **gate** opens and closes ins
 own, so that its row and the step's ``waiting`` commit together.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,7 +33,8 @@ class StepContext:
     output before. ``answer``: what people answered to what an attempt before this one asked, as a
     gate's output. ``notes`` is the handler's to fill in: its own ``settle`` is given it.
     ``progress`` is where ``tell`` goes, where anybody listens. ``late`` is called, from any thread,
-    when something that could not be stopped comes to its end after the attempt.
+    when something that could not be stopped comes to its end after the attempt. ``clock`` ends the
+    attempt when its step's ``timeout_seconds`` are over, which a handler may let begin later.
     """
 
     step_execution_id: UUID
@@ -57,6 +59,7 @@ class StepContext:
     notes: Any = None
     progress: Callable[[str, Mapping[str, Any]], None] | None = None
     late: Callable[[], None] | None = None
+    clock: asyncio.Timeout | None = None
 
     @property
     def idempotency_key(self) -> str:

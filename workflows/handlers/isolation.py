@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
 from weakref import WeakKeyDictionary
 
@@ -24,21 +25,20 @@ from workflows.handlers import StepContext
 #: Room for what stands around an output.
 _SLACK = 65_536
 #: What of a context stays in this process.
-_OURS = frozenset({"prepared", "progress", "late"})
+_OURS = frozenset({"prepared", "progress", "late", "clock"})
 
 _places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 async def run_isolated(context: StepContext) -> Outcome:
-    """Run the context's task, as soon as fewer processes than the machine has cores do.
+    """Run the context's task, as soon as fewer processes than the machine has cores do: only then
+    does its time begin.
 
     The process and all that it has started end with this call, however it ends, and with the
     worker: by SIGKILL, for a task may be deaf to anything else. A process that ends without an
     answer fails the attempt with ``process_died``.
     """
-    loop = asyncio.get_running_loop()
-    places = _places.setdefault(loop, asyncio.Semaphore(os.cpu_count() or 1))
-    async with places:
+    async with _place(context):
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -53,6 +53,18 @@ async def run_isolated(context: StepContext) -> Outcome:
             return await _converse(process, _request(context))
         finally:
             await _end(process)
+
+
+@asynccontextmanager
+async def _place(context: StepContext) -> AsyncIterator[None]:
+    loop = asyncio.get_running_loop()
+    clock, seconds = context.clock, context.step.timeout_seconds
+    if clock:
+        clock.reschedule(None)
+    async with _places.setdefault(loop, asyncio.Semaphore(os.cpu_count() or 1)):
+        if clock and seconds:
+            clock.reschedule(loop.time() + seconds)
+        yield
 
 
 def _request(context: StepContext) -> bytes:

@@ -160,6 +160,23 @@ def test_an_attempt_that_is_cancelled_kills_its_process(context: Any, tmp_path: 
     assert all_gone(pids_in(tmp_path))
 
 
+def test_its_time_begins_only_when_it_has_a_place(context: Any, tmp_path: Path) -> None:
+    waiting = context("spin", directory=str(tmp_path), timeout_seconds=1)
+
+    async def wait_longer_than_that_for_a_place() -> Outcome:
+        loop = asyncio.get_running_loop()
+        places = isolation._places[loop] = asyncio.Semaphore(1)
+        async with places:
+            attempt = asyncio.create_task(run_body(waiting))
+            await asyncio.sleep(1.3)
+            assert not attempt.done()
+        return await attempt
+
+    outcome = asyncio.run(wait_longer_than_that_for_a_place())
+    assert isinstance(outcome, Failed)
+    assert outcome.is_timeout
+
+
 def test_no_more_run_at_once_than_the_machine_has_cores(
     context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
