@@ -111,7 +111,7 @@ def comment_line(
 def _open(approval_id: UUID, user: User, digest: str | None) -> Approval:
     """Return the request, locked, if it still waits and is what the user saw."""
     approval = visible_approval(approval_id, user)
-    Approval.objects.select_for_update().only("id").get(pk=approval.pk)
+    Approval.objects.select_for_update().only("id").filter(pk=approval.pk).first()
     approval = visible_approval(approval_id, user)
     if approval.status != ApprovalStatus.PENDING:
         raise already_decided(approval)

@@ -353,3 +353,13 @@ class TestDeleting:
         delete_workflow(workflow, user=users["editor"])
         for model in (Workflow, WorkflowVersion, WorkflowStep, WorkflowExecution):
             assert not model.objects.exists()
+
+    def test_what_somebody_else_has_deleted_meanwhile_is_not_there(self, workflow, users):
+        delete_workflow(Workflow.objects.get(), user=users["editor"])
+        for verb in (
+            lambda user: replace_draft(workflow, FULL_DOCUMENT, user=user),
+            lambda user: publish(workflow, user=user),
+            lambda user: delete_workflow(workflow, user=user),
+        ):
+            with pytest.raises(NotVisible):
+                verb(users["editor"])

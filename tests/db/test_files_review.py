@@ -4,12 +4,13 @@ import pytest
 
 from approvals.files import file_problems, files_of, rolled_up, written_up
 from approvals.models import Door, FileReview, LineComment
+from approvals.services import files
 from approvals.services.decisions import Decision, decide
 from approvals.services.files import comment_line, review_file
-from approvals.services.requests import create_approval_request
+from approvals.services.requests import create_approval_request, visible_approval
 from tests.gates import add_step, ask, start
 from workflows.errors import Conflict, InvalidInput, NotPermitted, NotVisible
-from workflows.models import Event
+from workflows.models import Event, WorkflowExecution
 
 __all__ = ["add_step", "ask", "start"]
 
@@ -181,6 +182,15 @@ class TestReviewing:
         given = {"path": "src/a.py", "side": side, "line": line, "body": body}
         assert refused(comment_line, approval.pk, user=users["viewer"], **given).code == code
         assert not LineComment.objects.exists()
+
+    def test_a_request_that_is_deleted_meanwhile_is_not_there(self, review, monkeypatch):
+        def look(*given):
+            found = visible_approval(*given)
+            WorkflowExecution.objects.all().delete()
+            return found
+
+        monkeypatch.setattr(files, "visible_approval", look)
+        assert isinstance(refused(review, "src/a.py", "approved"), NotVisible)
 
 
 class TestRollingUp:

@@ -16,6 +16,7 @@ from workflows.models import (
     WorkflowExecution,
     WorkflowStepExecution,
 )
+from workflows.services import executions, verbs
 from workflows.services.definitions import publish, replace_draft
 from workflows.services.executions import cancel_execution, start_execution
 from workflows.services.verbs import (
@@ -106,6 +107,18 @@ class TestWho:
     def test_others_see_no_run(self, run, outsider, verb):
         with pytest.raises(NotVisible):
             VERBS[verb](run.pk, user=outsider)
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "retry", "signal", "cancel"])
+def test_a_run_that_is_deleted_meanwhile_is_not_there(run, operator, verb, monkeypatch):
+    def delete_it(*given):
+        WorkflowExecution.objects.all().delete()
+
+    # Between the look at the run and its lock.
+    for module in (verbs, executions):
+        monkeypatch.setattr(module, "require_role", delete_it)
+    with pytest.raises(NotVisible):
+        VERBS.get(verb, cancel_execution)(run.pk, user=operator)
 
 
 def rows_of(run):

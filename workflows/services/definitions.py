@@ -10,7 +10,7 @@ from django.utils.module_loading import import_string
 from workflows.core.canonical import digest
 from workflows.core.definition import Limits, WorkflowDefinition
 from workflows.core.validation import Context, Known, Report, validate
-from workflows.errors import Conflict, InvalidInput, StaleRevision
+from workflows.errors import Conflict, InvalidInput, NotVisible, StaleRevision
 from workflows.models import (
     Project,
     Role,
@@ -166,7 +166,10 @@ def _require_editor(user: User | None, workspace: Workspace) -> None:
 
 def _lock(workflow: Workflow, expected_revision: int | None) -> Workflow:
     """Return the workflow as it is now, held until the transaction ends."""
-    draft: Workflow = Workflow.objects.select_for_update(of=("self",)).get(pk=workflow.pk)
+    rows = Workflow.objects.select_for_update(of=("self",))
+    draft: Workflow | None = rows.filter(pk=workflow.pk).first()
+    if draft is None:
+        raise NotVisible("There is no such workflow any more")
     if expected_revision is not None and draft.draft_revision != expected_revision:
         raise StaleRevision(
             f"The draft was changed: you have revision {expected_revision}, it is at"

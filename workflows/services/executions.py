@@ -227,7 +227,7 @@ def cancel_execution(
             active_since=None,
             error_message=reason,
         )
-        execution.refresh_from_db()
+        execution = visible_execution(execution_id, user)
         if not ended:
             raise Conflict(
                 f"This run has ended: it is {execution.status}",

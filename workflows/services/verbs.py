@@ -25,7 +25,7 @@ from workflows.core.states import (
     SkipReason,
     StepStatus,
 )
-from workflows.errors import Conflict, InvalidInput
+from workflows.errors import Conflict, InvalidInput, NotVisible
 from workflows.events import SYSTEM, EventDraft, EventType, append_events
 from workflows.handlers import plugs
 from workflows.models import Role, Signal, User, WorkflowExecution, WorkflowStepExecution
@@ -181,7 +181,9 @@ def _take(execution_id: UUID, user: User | None) -> tuple[WorkflowExecution, dat
     if user is not None:
         require_role(user, execution.workspace_id, Role.OPERATOR)
     rows = WorkflowExecution.objects.select_related("workflow").select_for_update(of=("self",))
-    taken: WorkflowExecution = rows.get(pk=execution_id)
+    taken: WorkflowExecution | None = rows.filter(pk=execution_id).first()
+    if taken is None:
+        raise NotVisible("There is no such execution any more")
     return taken, database_now()
 
 
