@@ -16,6 +16,7 @@ from tests.db.engine.scenes import agent, gate, task
 COMES_TO = {
     "steady": "completed",
     "flaky": "completed",
+    "queued": "completed",
     "broken": "failed",
     "tolerated": "failed",
     "slow": "timeout",
@@ -34,11 +35,19 @@ COMES_TO = {
 #: The blocks, by their kind: their type and their configuration.
 BLOCKS: dict[str, tuple[str, dict[str, Any]]] = {
     "block": ("parallel", {}),
+    "tight": ("parallel", {"max_concurrency": 1}),
     "each": ("parallel", {"for_each": ["a", "b"]}),
+    "narrow": ("parallel", {"for_each": ["a", "b", "c"], "max_concurrency": 1}),
     "loop": ("sequential", {"repeat_until": "index == 1", "max_iterations": 2}),
+    "fork": ("sequential", {}),
 }
+#: How often what stands in a block runs that is numbered.
+_ROUNDS = {"each": 2, "narrow": 3, "loop": 2}
+#: The queue of which one step runs at once.
+QUEUE = "one"
 #: Seconds that a gate waits for itself.
 PATIENCE = 60
+_IN_BRANCHES = ("steady", "flaky", "broken", "tolerated", "moving", "asked", "auto", "false")
 #: How often what a gate named so shows is sent back, if something can be done anew.
 SENT_BACK = 2
 _RULES = ("all_success", "all_success", "all_success", "all_done", "always", "one_success")
@@ -86,6 +95,8 @@ def _step(name: str, before: list[str], draw: random.Random) -> dict[str, Any]:
     match kind_of(name):
         case "steady" | "flaky" | "slow":
             return task(name, after=before, config=retry, max_retries=2)
+        case "queued":
+            return task(name, after=before, config=retry | {"queue": QUEUE}, max_retries=2)
         case "broken" | "tolerated" as kind:
             config = retry | {"continue_on_error": kind == "tolerated"}
             return task(name, after=before, config=config, max_retries=draw.choice([0, 1]))
@@ -101,15 +112,38 @@ def _step(name: str, before: list[str], draw: random.Random) -> dict[str, Any]:
             return gate(name, after=before, auto_approve_after_seconds=PATIENCE)
         case "expiring":
             return gate(name, after=before, expires_after_seconds=PATIENCE)
-        case "block" | "each" | "loop" as kind:
+        case "block" | "tight" | "each" | "narrow" | "loop" | "fork" as kind:
             first = 10 * int(name.removeprefix(kind)) + 10
-            inner = _draw_steps(draw, list(COMES_TO), range(first, first + 3))
+            numbers = range(first, first + 3)
+            is_fork = kind == "fork"
+            inner = _fork(draw, first) if is_fork else _draw_steps(draw, list(COMES_TO), numbers)
             step_type, config = BLOCKS[kind]
             block = {"name": name, "step_type": step_type, "depends_on_steps": before}
             return block | {"config": config | {"steps": inner}}
         case kind:
             condition = {"name": name, "step_type": "condition", "depends_on_steps": before}
             return condition | {"condition_expression": "1 < 2" if kind == "true" else "1 > 2"}
+
+
+def _fork(draw: random.Random, first: int) -> list[dict[str, Any]]:
+    """Return a choice, a step for each answer, and what comes after either in the sequence."""
+    choice, *others = (
+        f"{draw.choice(kinds)}{first + number}"
+        for number, kinds in enumerate(
+            [("left", "right"), _IN_BRANCHES, _IN_BRANCHES, ("steady", "queued", "asked")]
+        )
+    )
+    left, right, after = (_step(name, [], draw) for name in others)
+    for branch in (left, right):
+        branch["depends_on_steps"] = [choice]
+    branches = {"true": [left["name"]], "false": [right["name"]]}
+    decides = {"name": choice, "step_type": "condition", "config": {"branches": branches}}
+    decides["condition_expression"] = "1 < 2" if kind_of(choice) == "left" else "1 > 2"
+    steps = [decides, left, right, after]
+    for step in steps:
+        step.setdefault("depends_on_steps", [])
+        step["trigger_rule"] = "all_success"
+    return steps
 
 
 def _statuses(steps: list[dict[str, Any]]) -> dict[str, str]:
@@ -143,14 +177,30 @@ def _within(block: dict[str, Any]) -> dict[str, str]:
     """Return how the steps of a block end: in all its rounds as in the first one."""
     kind = kind_of(block["name"])
     steps = block["config"]["steps"]
+    if kind == "fork":
+        return _of_fork(*steps)
     if kind == "loop":  # its steps run one after the other
         steps = steps[:1] + [_needing(step, one["name"]) for one, step in pairwise(steps)]
     statuses = _statuses(steps)
-    if kind == "block":
+    if kind not in _ROUNDS:
         return statuses
     ends_at_once = kind == "loop" and _outcome(statuses) == "failed"
-    rounds = range(1 if ends_at_once else 2)
+    rounds = range(1 if ends_at_once else _ROUNDS[kind])
     return {f"{name}[{number}]": end for number in rounds for name, end in statuses.items()}
+
+
+def _of_fork(
+    choice: dict[str, Any], left: dict[str, Any], right: dict[str, Any], after: dict[str, Any]
+) -> dict[str, str]:
+    taken, other = (left, right) if kind_of(choice["name"]) == "left" else (right, left)
+    comes_to = COMES_TO[kind_of(taken["name"])]
+    goes_on = comes_to == "completed" or _is_tolerated(taken["name"], comes_to)
+    return {
+        choice["name"]: "completed",
+        taken["name"]: comes_to,
+        other["name"]: "skipped",
+        after["name"]: COMES_TO[kind_of(after["name"])] if goes_on else "skipped",
+    }
 
 
 def _needing(step: dict[str, Any], name: str) -> dict[str, Any]:

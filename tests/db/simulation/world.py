@@ -22,7 +22,7 @@ from tests.db.engine.by_hand import DriverByHand, result_of
 from tests.db.engine.scenes import Scene
 from tests.db.simulation.checks import check
 from tests.db.simulation.clock import Clock
-from tests.db.simulation.model import SENT_BACK, Model, draw_model, kind_of
+from tests.db.simulation.model import QUEUE, SENT_BACK, Model, draw_model, kind_of
 from workflows.bulk import select
 from workflows.core.approval import Approval
 from workflows.core.outcomes import Asks, Completed, Failed, Outcome
@@ -33,7 +33,7 @@ from workflows.engine.turn import Result
 from workflows.errors import Conflict
 from workflows.events import append_events
 from workflows.handlers import StepContext
-from workflows.models import EngineDriver, WorkflowStepExecution
+from workflows.models import EngineDriver, QueueLimit, WorkflowStepExecution
 from workflows.policies import MAX_AGENT_STEPS
 from workflows.services.executions import cancel_execution
 from workflows.services.verbs import pause_execution, resume_execution
@@ -94,6 +94,7 @@ class Simulation:
                 self.scene.agent(slug, definition="worker", places=self.draw.randint(1, 2))
             self.scene.workspace.settings = {MAX_AGENT_STEPS: self.quota}
             self.scene.workspace.save()
+            QueueLimit.objects.create(workspace=self.scene.workspace, queue=QUEUE, max_running=1)
             for _ in range(RUNS):
                 model = draw_model(self.draw)
                 self.models[self.scene.run(*model.steps).id] = model
@@ -250,7 +251,7 @@ class Simulation:
                 return Failed("error", "never")
             case "slow":
                 return Failed("timeout", "too slow", is_timeout=True)
-            case "flaky" if len(calls) <= 2:
+            case "flaky" | "queued" if len(calls) <= 2:
                 return Failed("error", "not yet")
             case "moving" if len(calls) == 1:
                 return Failed("error", "gone", elsewhere=True)
