@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -12,7 +12,7 @@ from workflows.core.ids import step_execution_id
 from workflows.core.names import name_in_definition
 from workflows.core.revisions import rows_of_today
 from workflows.core.states import TERMINAL_STEP_STATUSES, StepStatus
-from workflows.core.structure import nodes_of
+from workflows.core.structure import Node, build_graphs, nodes_of
 from workflows.models import WorkflowExecution, WorkflowStepExecution
 from workflows.services.halting import Halting
 
@@ -78,7 +78,7 @@ def open_steps(execution: WorkflowExecution) -> OpenSteps:
     halting = Halting(document, definitions, latest, places)
     ready = {
         f"{name}{suffix}": definitions[name]
-        for name, block, suffix in _ready(document, latest, frames)
+        for name, block, suffix in _ready(definitions, nodes_of(document["steps"]), latest, frames)
         if not halting.keeps(name, (block, suffix))
     }
     live = [
@@ -124,16 +124,35 @@ def _what_runs(row: WorkflowStepExecution, definitions: Mapping[str, Document]) 
 
 
 def _ready(
-    definition: Document, latest: Rows, frames: Mapping[str, set[str]]
+    definitions: Mapping[str, Document],
+    nodes: Sequence[Node],
+    latest: Rows,
+    frames: Mapping[str, set[str]],
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield the steps that have not begun and all of whose predecessors have ended, with their
-    blocks and what stands behind their names."""
-    for node in nodes_of(definition["steps"]):
+    """Yield the steps that have not begun and all of whose predecessors have ended, in a sequence
+    all that stand before them, with their blocks and what stands behind their names."""
+
+    def has_ended(row_name: str) -> bool:
+        row = latest.get(row_name)
+        return row is not None and row.status in TERMINAL_STEP_STATUSES
+
+    in_turn = {
+        block: graph.order
+        for block, graph in build_graphs(nodes).items()
+        if block and definitions[block]["step_type"] == "sequential"
+    }
+    next_ones = {
+        (block, suffix): next((n for n in order if not has_ended(f"{n}{suffix}")), "")
+        for block, order in in_turn.items()
+        for suffix in frames.get(block, ())
+    }
+    for node in nodes:
         for suffix in frames.get(node.block, ()):
-            needs = [latest.get(f"{needed}{suffix}") for needed in node.needs]
             row = latest.get(f"{node.name}{suffix}")
-            has_begun = row is not None and row.status != StepStatus.PENDING
-            if not has_begun and all(r and r.status in TERMINAL_STEP_STATUSES for r in needs):
+            if row is not None and row.status != StepStatus.PENDING:
+                continue
+            is_next = next_ones.get((node.block, suffix), node.name) == node.name
+            if is_next and all(has_ended(f"{needed}{suffix}") for needed in node.needs):
                 yield node.name, node.block, suffix
 
 

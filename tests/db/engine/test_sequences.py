@@ -7,6 +7,7 @@ import pytest
 from tests.db.engine.blocks import sequential, status_of
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.scenes import Scene, gate, statuses, task
+from workflows.services.open_steps import open_steps
 
 pytestmark = pytest.mark.django_db
 
@@ -77,6 +78,24 @@ def test_a_gate_that_leads_to_a_step_passes_over_what_stands_between(
     found = statuses(execution)
     assert all(found[step] == NOT_TAKEN for step in passed_over)
     assert status_of(execution) == "completed"
+
+
+def test_what_comes_behind_a_branch_not_taken_is_not_said_to_be_next(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    execution = scene.run(
+        sequential(
+            "block",
+            choice("choose", true=["left"], false=["right"]),
+            task("left", after=["choose"]),
+            task("right", after=["choose"]),
+            task("after"),
+        ),
+        variables=[{"name": "go", "data_type": "bool", "default_value": True}],
+    )
+    hand.turn()
+    [running] = open_steps(execution).steps
+    assert running.name == "left"
 
 
 def test_after_a_failure_or_a_false_condition_nothing_more_of_it_is_done(
