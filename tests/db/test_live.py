@@ -217,6 +217,14 @@ async def test_a_cursor_that_is_too_old_or_ahead_is_reset(workspace, bearer, aft
         assert (await socket.event())["seq"] == 6
 
 
+async def test_what_follows_a_cursor_is_gone_if_any_of_it_is(workspace) -> None:
+    await awrite(workspace, 5)
+    await Event.objects.filter(workspace=workspace, seq=3).adelete()
+    for after, frames in ((0, 2), (1, 1)):
+        assert await sync_to_async(reading.frames_after)(workspace.pk, after, 9) is None
+        assert len(await sync_to_async(reading.frames_after)(workspace.pk, after, frames)) == frames
+
+
 async def test_the_oldest_cursor_that_is_kept_is_served(workspace, bearer) -> None:
     await awrite(workspace, 5)
     await EventStream.objects.filter(workspace=workspace).aupdate(pruned_seq=2)

@@ -1,6 +1,7 @@
 """What happened: the event stream of a workspace, and of one run."""
 
 from typing import Any
+from uuid import UUID
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -15,6 +16,7 @@ from workflows.core.errors import Problem
 from workflows.errors import InvalidInput
 from workflows.events import EventType, event_document
 from workflows.models import Event, EventStream, WorkflowExecution
+from workflows.querysets import EventQuerySet
 
 _AFTER = OpenApiParameter(
     "after",
@@ -75,7 +77,16 @@ class Events(ApiView):
     def get(self, request: Request) -> Response:
         """The events of a workspace after one that is known, in order and without gaps."""
         workspace = find_workspace(caller(request), request.query_params.get("workspace") or None)
-        return _answer(request, Event.objects.filter(workspace=workspace), workspace.pk)
+        after = _read_after(request)
+        stream = _stream(workspace.pk)
+        if 0 < after < stream.pruned_seq:
+            raise CursorTooOld(
+                "The events after this one are not all kept; begin again without a cursor.",
+                pruned_seq=stream.pruned_seq,
+                last_seq=stream.last_seq,
+            )
+        events = Event.objects.filter(workspace=workspace)
+        return _answer(request, events.after(max(after, stream.pruned_seq)), stream.last_seq)
 
 
 class ExecutionEvents(ApiView):
@@ -89,25 +100,24 @@ class ExecutionEvents(ApiView):
         responses={200: EventPageSerializer},
     )
     def get(self, request: Request, id: Any) -> Response:
-        """The events of one run, in order."""
+        """The events of one run, in order; all are kept as long as the run is."""
+        after = _read_after(request)
         visible = WorkflowExecution.objects.visible_to(caller(request)).only("id", "workspace_id")
         execution = get_visible(visible, pk=id)
+        last = _stream(execution.workspace_id).last_seq
         events = Event.objects.filter(workspace_id=execution.workspace_id)
-        return _answer(request, events.of_execution(execution.pk), execution.workspace_id)
+        return _answer(request, events.of_execution(execution.pk).after(after), last)
 
 
-def _answer(request: Request, events: Any, workspace_id: Any) -> Response:
-    after, limit = _read_after(request), read_limit(request)
-    # Read first: whatever is in the table up to this number is committed and will be seen.
-    stream = EventStream.objects.filter(workspace_id=workspace_id).first()
-    pruned, last = (stream.pruned_seq, stream.last_seq) if stream else (0, 0)
-    if 0 < after < pruned:
-        raise CursorTooOld(
-            "The events after this one are not all kept; begin again without a cursor.",
-            pruned_seq=pruned,
-            last_seq=last,
-        )
-    page = list(events.after(after).filter(seq__lte=last).order_by("seq")[: limit + 1])
+def _stream(workspace_id: UUID) -> EventStream:
+    """Return where a stream stands, to be asked before its events are: whatever is in the table up
+    to its end is committed and will be seen."""
+    return EventStream.objects.filter(workspace_id=workspace_id).first() or EventStream()
+
+
+def _answer(request: Request, events: EventQuerySet, last: int) -> Response:
+    limit = read_limit(request)
+    page = list(events.filter(seq__lte=last).order_by("seq")[: limit + 1])
     shown = [event_document(event) for event in page[:limit]]
     following = None
     if len(page) > limit:

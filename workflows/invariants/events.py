@@ -25,11 +25,15 @@ _ALL_KEPT = (
 
 
 def events_are_contiguous(query: Query) -> Iterator[str]:
-    """I6: the numbers of a workspace's events have no gap and end at its counter."""
+    """I6: the numbers of a workspace's events have no gap and end at its counter.
+
+    Of those that were pruned some are left: those of runs that are kept.
+    """
     for workspace, last, pruned, count, lowest, highest in query(
         "SELECT t.workspace_id, t.last_seq, t.pruned_seq, count(e.seq), min(e.seq), max(e.seq)"
         " FROM workflows_eventstream t LEFT JOIN workflows_event e"
-        " ON e.workspace_id = t.workspace_id GROUP BY t.workspace_id, t.last_seq, t.pruned_seq"
+        " ON e.workspace_id = t.workspace_id AND e.seq > t.pruned_seq"
+        " GROUP BY t.workspace_id, t.last_seq, t.pruned_seq"
     ):
         is_whole = count == last - pruned
         if not is_whole or (count and (lowest != pruned + 1 or highest != last)):

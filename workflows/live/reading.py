@@ -10,7 +10,7 @@ from workflows.models import Event, EventStream
 
 
 class Position(NamedTuple):
-    """Where a workspace's stream ends, and up to where its beginning was deleted."""
+    """Where a workspace's stream ends, and up to where its beginning was pruned."""
 
     last: int
     pruned: int
@@ -28,12 +28,12 @@ def positions(workspace_ids: Iterable[UUID]) -> dict[UUID, Position]:
 def frames_after(workspace_id: UUID, seq: int, limit: int) -> list[str] | None:
     """Return the frames of up to ``limit`` events that follow ``seq``.
 
-    None if the events that follow it have been deleted meanwhile.
+    None if some of the events that follow it have been deleted meanwhile.
     """
     events = list(
         Event.objects.filter(workspace_id=workspace_id).after(seq).order_by("seq")[:limit]
     )
-    if events and events[0].seq != seq + 1:
+    if events and events[-1].seq != seq + len(events):
         return None
     return [_frame(event) for event in events]
 

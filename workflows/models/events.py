@@ -14,7 +14,8 @@ class EventStream(models.Model):
     """The counter of a workspace's events, taken as the last lock of each transaction.
 
     So sequence numbers are contiguous and in commit order: a reader that asks for what comes
-    after ``seq`` misses nothing.
+    after ``seq`` misses nothing. Up to ``pruned_seq`` old events were deleted, and no reader of the
+    stream can begin there; those of runs that are kept are still there, as the run's own.
     """
 
     workspace = models.OneToOneField(

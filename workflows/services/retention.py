@@ -1,7 +1,8 @@
 """What is kept for how long: old runs, their events, idempotency keys and calls are deleted.
 
 A workspace says how long in its settings (`retention_days`); where it does not, it is
-`MGX_RETENTION_DAYS`. 0 is for ever. A run goes as a whole, with its steps, signals and requests.
+`MGX_RETENTION_DAYS`. 0 is for ever. A run goes as a whole, with its steps, signals and requests,
+after the runs that its steps ran; what was told of it goes after it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any, Final
 from uuid import UUID
 
@@ -106,33 +108,42 @@ def _old_executions(workspace_id: UUID, before: datetime, batch: int) -> list[UU
 
 
 def _ended_before(before: datetime) -> QuerySet[WorkflowExecution]:
-    """Runs that ended before a moment, but for those whose end a step still has to hear of."""
+    """Runs that ended before a moment, but for those whose end a step still has to hear of, and
+    those whose own steps ran others that are still here: they go first.
+    """
     waiting = WorkflowStepExecution.objects.filter(
         id=OuterRef("parent_step_id"), completed_at__isnull=True
+    )
+    ran_others = WorkflowStepExecution.objects.filter(
+        Exists(WorkflowExecution.objects.filter(parent_step_id=OuterRef("id"))),
+        execution_id=OuterRef("id"),
+        step_type="workflow",
     )
     old = WorkflowExecution.objects.filter(
         status__in=TERMINAL_EXECUTION_STATUSES, completed_at__lt=before
     )
-    return old.filter(~Exists(waiting))
+    return old.filter(~Exists(waiting), ~Exists(ran_others))
 
 
 def _prune_events(workspace_id: UUID, before: datetime, batch: int) -> Iterator[int]:
-    """Delete the first events of a stream, up to one that is to be kept: numbers have no gap."""
-    while True:
+    """Delete old events, but for those of runs that are kept, and begin the stream after them.
+
+    What is kept before that is read as a run's own: in the stream numbers have no gap.
+    """
+    kept = WorkflowExecution.objects.filter(id=OuterRef("workflow_execution_id"))
+    events = Event.objects.filter(workspace_id=workspace_id)
+    last, is_more = 0, True
+    while is_more:
         with transaction.atomic():
-            events = Event.objects.filter(workspace_id=workspace_id).order_by("seq")
-            last = 0
-            for seq, timestamp in events.values_list("seq", "timestamp")[:batch]:
-                if timestamp >= before:
-                    break
-                last = seq
-            count, _ = events.order_by().filter(seq__lte=last).delete() if last else (0, {})
+            found = events.after(last).order_by("seq").values_list("seq", "timestamp")[:batch]
+            old = [seq for seq, _ in takewhile(lambda event: event[1] < before, found)]
+            first, last = last, max(old, default=last)
+            gone = events.after(first).filter(~Exists(kept), seq__lte=last)
+            count = gone.delete()[0] if old else 0
             # The last lock of all, as for whoever appends events.
             stream = EventStream.objects.filter(workspace_id=workspace_id, pruned_seq__lt=last)
             stream.update(pruned_seq=last)
-        if count < batch:
-            yield count
-            return
+        is_more = len(old) == batch
         yield count
 
 
