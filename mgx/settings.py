@@ -332,6 +332,8 @@ MGX_DRIVER_CAPACITY: int = env.int("MGX_DRIVER_CAPACITY", default=2_000)
 MGX_SYNC_THREADS: int = env.int("MGX_SYNC_THREADS", default=16)
 #: Seconds that running steps get to finish when a worker is asked to stop.
 MGX_DRAIN_SECONDS: float = env.float("MGX_DRAIN_SECONDS", default=10.0)
+#: Seconds for which an async body may hold the loop that runs all bodies, before its worker ends.
+MGX_LOOP_SILENCE_SECONDS: float = env.float("MGX_LOOP_SILENCE_SECONDS", default=30.0)
 #: Seconds between two looks at SQLite's ``data_version``.
 MGX_SQLITE_POLL_SECONDS: float = env.float("MGX_SQLITE_POLL_SECONDS", default=0.02)
 #: How often a step whose worker died is tried again before it fails with ``worker_lost``.

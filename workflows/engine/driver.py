@@ -7,8 +7,10 @@ hints (``wakeups.py``), the other one does all the database work (``writer.py``)
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
@@ -17,6 +19,7 @@ from django.db import connection
 from workflows.bulk import ENGINE_CHANNEL
 from workflows.engine.bodies import Bodies
 from workflows.engine.run import Attempt
+from workflows.engine.silence import holder_of
 from workflows.engine.wakeups import watch
 from workflows.engine.writer import Writer
 from workflows.handlers import StepContext
@@ -36,11 +39,17 @@ class Driver:
     """Runs executions from ``start`` until ``stop``.
 
     ``on_commit`` is called, from the loop's thread, when on SQLite somebody may have written
-    events: the loop looks for commits there. PostgreSQL tells whoever listens.
+    events: the loop looks for commits there. PostgreSQL tells whoever listens. ``end_process`` is
+    how the process ends whose loop a body holds for too long: nothing else would free it.
     """
 
-    def __init__(self, on_commit: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        on_commit: Callable[[], None] | None = None,
+        end_process: Callable[[], None] | None = None,
+    ) -> None:
         self._on_commit = on_commit
+        self._end_process = end_process or partial(os._exit, 1)
         self._writer = Writer(self)
         self._newest: _Life | None = None
         # The one that the writer knows; it alone changes it.
@@ -74,6 +83,25 @@ class Driver:
         """Return whether it is another one than before: all bodies begun until now are lost."""
         before, self._life = self._life, self._newest
         return self._life is not before
+
+    def ask(self, answer: Callable[[], None]) -> None:
+        """Have ``answer`` called from the loop, as soon as no body holds it."""
+        self._on_loop(lambda _: answer())
+
+    def give_up(self, seconds: float) -> None:
+        """End the process: its loop has been silent for so long. What runs in it counts as lost
+        with its worker. Return if somebody looks at the loop with a debugger."""
+        assert self._life is not None
+        holder, is_debugged = holder_of(self._life.loop, self._threads[0].ident)
+        if is_debugged:
+            return
+        logger.critical(
+            "For %.0f seconds no step could go on, and no time limit could end one: the loop was"
+            " held by %s. This process ends; sync code belongs in a sync task",
+            seconds,
+            holder,
+        )
+        self._end_process()
 
     def start(self, contexts: list[StepContext]) -> None:
         """Begin the bodies of attempts whose start is committed."""

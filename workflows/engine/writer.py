@@ -6,7 +6,6 @@ the more there is to do, the more steps share a commit.
 
 import logging
 import queue
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +16,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import (
-    DatabaseError,
     InterfaceError,
     OperationalError,
     connection,
@@ -29,8 +27,10 @@ from workflows.clock import database_now
 from workflows.core.outcomes import Failed
 from workflows.engine import leases, timers
 from workflows.engine.holdings import Holdings
+from workflows.engine.outages import is_circumstance, is_outage
 from workflows.engine.progress import Progress, Told
 from workflows.engine.run import Attempt
+from workflows.engine.silence import LoopWatch
 from workflows.engine.sweeps import sweep
 from workflows.engine.turn import Result
 from workflows.events import append_events
@@ -51,15 +51,6 @@ _LONGEST_PAUSE_SECONDS = 2.0
 _CAREFUL_TURNS = 500
 #: How often the same turn may lose its connection although the database is there.
 _LOST_TURNS = 2
-#: Errors that no turn is to blame for: deadlocks and locks, no room left, a shutdown, a broken
-#: disk. Of PostgreSQL their classes.
-_CIRCUMSTANCES = frozenset(
-    {
-        *("40", "53", "55", "57", "58"),
-        *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL),
-        *(sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN),
-    }
-)
 
 Answer = TypeVar("Answer")
 
@@ -68,6 +59,10 @@ class LoopSide(Protocol):
     """What the writer asks of the thread that runs the bodies; called from the writer's."""
 
     def turn_to_newest_loop(self) -> bool: ...
+
+    def ask(self, answer: Callable[[], None]) -> None: ...
+
+    def give_up(self, seconds: float) -> None: ...
 
     def start(self, contexts: list[StepContext]) -> None: ...
 
@@ -81,6 +76,8 @@ class Writer:
 
     def __init__(self, loop: LoopSide) -> None:
         self._loop = loop
+        self._watch = LoopWatch(loop.ask)
+        self._is_loop_held = False
         #: What the attempts tell while they run.
         self.progress = Progress(self._wake)
         self._inbox: queue.SimpleQueue[list[Result] | None] = queue.SimpleQueue()
@@ -171,9 +168,24 @@ class Writer:
             while True:
                 self._take(self._inbox.get_nowait())
         self.progress.close_all()
+        self._watch.begin_anew()
         self._holdings.in_flight &= {result.key for result in self._results}
         self._holdings.forget()
         self._has_hint = True
+
+    def _heed_silence(self, limit: float) -> None:
+        """Begin nothing while a body holds the loop for long, and for too long end the process."""
+        if not limit:
+            return
+        self._watch.look(limit)
+        if self._watch.silence > limit:
+            self._loop.give_up(self._watch.silence)
+        was_held, self._is_loop_held = self._is_loop_held, self._watch.silence > limit / 3
+        if self._is_loop_held and not was_held:
+            logger.warning("A step holds the loop that runs all steps; nothing begins here now")
+        elif was_held and not self._is_loop_held:
+            self._holdings.forget()  # to look anew at all that has not begun meanwhile
+            self._has_hint = True
 
     def _take(self, results: list[Result] | None) -> None:
         self._results.extend(results or ())
@@ -188,7 +200,7 @@ class Writer:
             pauses.append(self._drain_until - now)
         if (seconds := self._until_told()) is not None:
             pauses.append(seconds)
-        for moment in (self._holdings.next_look, self._next_timer, self._next_run):
+        for moment in (self._next_look, self._next_timer, self._next_run):
             if moment:
                 pauses.append(moment.timestamp() - self._database_time())
         return max(min(pauses), 0.001)
@@ -210,6 +222,7 @@ class Writer:
     def _do_what_is_due(self) -> None:
         if self._loop.turn_to_newest_loop():
             self._lose_bodies()
+        self._heed_silence(settings.MGX_LOOP_SILENCE_SECONDS)
         if connection.connection is None:
             settle_in()
         now = time.monotonic()
@@ -238,8 +251,16 @@ class Writer:
             self._fire_timers()
         has_hint |= is_runnable or (is_inventory and self._holdings.are_to_be_compared)
         told = self.progress.take() if self._until_told() == 0 else []
-        if has_hint or told or self._results or self._is_due(self._holdings.next_look):
+        if has_hint or told or self._results or self._is_due(self._next_look):
             self._take_turn(told, has_hint=has_hint, is_inventory=is_inventory)
+
+    @property
+    def _begins_nothing(self) -> bool:
+        return self._is_loop_held or self._stopping.is_set()
+
+    @property
+    def _next_look(self) -> datetime | None:
+        return None if self._begins_nothing else self._holdings.next_look
 
     def _is_due(self, moment: datetime | None) -> bool:
         return moment is not None and moment.timestamp() <= self._database_time()
@@ -249,14 +270,14 @@ class Writer:
         try:
             self._fire(now)
         except Exception as error:  # one of them cannot be fired; the others are, one by one
-            if _is_outage(error):
+            if is_outage(error):
                 raise
             logger.exception("A timer cannot be fired now")
             while (due := timers.next_due(now).timer) and due <= now:
                 try:
                     self._fire(now, at_most=1)
                 except Exception as another:
-                    if _is_outage(another):
+                    if is_outage(another):
                         raise
                     timers.postpone_first(now)
         self._look_at_timers()
@@ -285,7 +306,7 @@ class Writer:
                 drivers=self._drivers,
                 has_hint=has_hint,
                 is_inventory=is_inventory,
-                is_draining=self._stopping.is_set(),
+                is_draining=self._begins_nothing,
                 is_careful=is_careful,
             )
         except leases.Fenced:
@@ -324,9 +345,9 @@ class Writer:
         about = set(self._holdings.subjects) if is_careful else set()
         if about != self._lost_about:
             self._lost_turns, self._lost_about = 0, about
-        if not _is_outage(error):
+        if not is_outage(error):
             return False
-        if _is_for_others_to_mend(error) or not self._is_answered():
+        if is_circumstance(error) or not self._is_answered():
             self._lost_turns = 0
             return True
         self._lost_turns += 1
@@ -353,7 +374,7 @@ class Writer:
     def _recover(self, error: Exception) -> None:
         """Forget what a failed turn may have spoiled, and try again a little later."""
         self._failures += 1
-        if _is_outage(error) and self._lost_turns < _LOST_TURNS:
+        if is_outage(error) and self._lost_turns < _LOST_TURNS:
             logger.warning("The database did not answer: %s", type(error).__name__)
             connection.close()
         else:
@@ -387,18 +408,3 @@ class Writer:
 
 def _unwritable(error: Exception) -> Failed:
     return Failed("engine_error", type(error).__name__, is_final=True)
-
-
-def _is_outage(error: Exception) -> bool:
-    """Tell whether the database is to blame, or the connection to it."""
-    if isinstance(error, OperationalError | InterfaceError):
-        return True
-    is_lost = connection.connection is None or not connection.is_usable()
-    return isinstance(error, DatabaseError) and is_lost
-
-
-def _is_for_others_to_mend(error: Exception) -> bool:
-    """Tell whether an error says of itself that no turn is to blame for it."""
-    state = getattr(error.__cause__, "sqlstate", None) or ""
-    code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
-    return state[:2] in _CIRCUMSTANCES or code in _CIRCUMSTANCES
