@@ -32,9 +32,8 @@ def test_a_copy_made_under_load_is_whole_and_goes_on(
     eventually(lambda: query(_PENDING) == [(12,)], 30, "some decisions", cluster.log)
     directory = tmp_path / "restored"
     directory.mkdir()
-    with copied(cluster.installation, directory) as copy:
+    with copied(cluster.installation, directory) as copy, closing(Cluster(copy)) as restored:
         assert_invariants(copy.query)
-        restored = Cluster(copy)
         at_work = restored.live_runs() - 12
         restored.start()
         eventually(lambda: restored.live_runs() == 12, 30, "who was decided on", restored.log)
@@ -43,7 +42,6 @@ def test_a_copy_made_under_load_is_whole_and_goes_on(
         restored.wait_for_the_end(60)
         assert restored.statuses() == {"completed": 20}
         restored.check()
-        restored.close()
     record_property(
         "figures", f"{at_work} at work and 12 waiting in the copy, all 20 completed there"
     )
