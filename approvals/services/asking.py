@@ -9,7 +9,6 @@ from django.db import transaction
 
 from approvals.files import file_problems
 from approvals.models import ApprovalStatus, WorkflowStepApproval
-from approvals.references import check_approvers
 from approvals.services.opening import (
     DEFAULT_EXPIRY_SECONDS,
     MAX_TITLE,
@@ -169,24 +168,7 @@ def _read_terms(terms: Terms, workspace: Workspace) -> tuple[Approval | None, li
         problems.append(replace(problem, step_name="", message=message, path=path))
     if not problems:
         return Approval.model_validate(given), []
-    told = {problem.path for problem in problems}
-    # Terms that contradict each other are not read so far that names would be looked up.
-    unknown = _unknown_approvers(given.get("required_approvers", ()), workspace)
-    return None, [*problems, *(problem for problem in unknown if problem.path not in told)]
-
-
-def _unknown_approvers(names: Sequence[str], workspace: Workspace) -> list[Problem]:
-    unknown = check_approvers(names, workspace=workspace)
-    return [
-        Problem(
-            "",
-            "unknown_approver",
-            f"“{name}” is nobody who could decide in this workspace.",
-            f"/required_approvers/{index}",
-        )
-        for index, name in enumerate(names)
-        if name in unknown
-    ]
+    return None, problems
 
 
 def _content_problems(

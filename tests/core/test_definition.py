@@ -125,15 +125,6 @@ def test_what_is_no_timeout_is_refused(seconds: Any, place: str) -> None:
     assert error_type in ("wrong_type", "out_of_range")
 
 
-@pytest.mark.parametrize(("auto", "expiry"), [(3600, 3600), (3601, 3600), (86_400, None)])
-def test_auto_approval_must_come_before_the_expiry(auto: int, expiry: int | None) -> None:
-    document = workflow(gate(auto_approve_after_seconds=auto, expires_after_seconds=expiry))
-    assert refusal(document) == (
-        "auto_approve_after_expiry",
-        "/steps/0/config/approval/auto_approve_after_seconds",
-    )
-
-
 @pytest.mark.parametrize(
     ("document", "error_type", "path"),
     [

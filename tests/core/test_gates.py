@@ -109,7 +109,16 @@ def test_these_gates_can_be_saved(approval: dict[str, Any]) -> None:
         ({"min_approvals": 1.5}, "wrong_type", "min_approvals"),
         ({"policy": {"all_of": [""]}}, "too_short", "policy/all_of/0"),
         ({"policy": {"all_of": ["a"]}, "min_approvals": 2}, "invalid_choice", "policy"),
+        ({"policy": {"n_of": 2, "of": ["group:g"]}}, "quorum_exceeds_approvers", "policy/n_of"),
         ({"max_revisions": -1}, "out_of_range", "max_revisions"),
+        *(
+            (
+                {"auto_approve_after_seconds": auto, "expires_after_seconds": expiry},
+                "auto_approve_after_expiry",
+                "auto_approve_after_seconds",
+            )
+            for auto, expiry in ((3_600, 3_600), (3_601, 3_600), (86_400, None))
+        ),
     ],
 )
 def test_these_gates_are_refused_where_they_are_wrong(
@@ -130,6 +139,42 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     }
     paths = {path for _, path in found(**wrong)}
     assert paths == {"on_reject", "revise", "min_approvals", "reminders/0", "escalate_to"}
+
+
+def test_a_field_that_cannot_be_read_hides_nothing_that_is_not_about_it() -> None:
+    context = Context(known_approvers=lambda names: {"anna"})
+    wrong = {
+        "required_approvers": ["anna", "ghost"],
+        "min_approvals": 0,
+        "auto_approve_after_seconds": 10,
+        "expires_after_seconds": 5,
+        "escalate_after_seconds": 9,
+        "escalate_to": [""],
+        "on_reject": "nowhere",
+    }
+    assert found(context, **wrong) == [
+        ("out_of_range", "min_approvals"),
+        ("too_short", "escalate_to/0"),
+        ("unknown_approver", "required_approvers/1"),
+        ("unknown_branch_step", "on_reject"),
+        ("auto_approve_after_expiry", "auto_approve_after_seconds"),
+        ("escalation_after_expiry", "escalate_after_seconds"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("approval", "only"),
+    [
+        ({"expires_after_seconds": 0, "reminders": [90_000]}, "expires_after_seconds"),
+        ({"required_approvers": "anna", "min_approvals": "all"}, "required_approvers"),
+        ({"on_timeout": 5, "escalate_to": ["anna"]}, "on_timeout"),
+        ({"policy": {"all_off": ["anna"]}}, "policy/all_off"),
+    ],
+)
+def test_what_only_follows_from_a_field_that_cannot_be_read_is_not_told(
+    approval: dict[str, Any], only: str
+) -> None:
+    assert [path for _, path in found(**approval)] == [only]
 
 
 def test_whoever_is_named_anywhere_must_be_known() -> None:

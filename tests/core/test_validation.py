@@ -267,6 +267,156 @@ def test_everything_wrong_is_told_at_once() -> None:
     }
 
 
+def told(*steps: Any, **known: Any) -> list[tuple[str, str]]:
+    """Return (type, path within the steps) of every error, in the order in which they are told."""
+    report = validate(workflow(*steps), Context(**known))
+    assert report.definition is None or report.errors
+    return [(p.error_type, p.path.removeprefix("/steps/")) for p in report.errors]
+
+
+def step_of(step_type: str, config: Any, **fields: Any) -> dict[str, Any]:
+    return {"name": "a", "step_type": step_type, "config": config, **fields}
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (
+            task("a", inputs={"x": "${nope}"}, timeout_seconds=-1, trigger_rule="zz"),
+            ["timeout_seconds", "trigger_rule", "config/inputs/x", "config/task"],
+        ),
+        (step_of("task", {"inputs": {"x": "${nope}"}}), ["config/task", "config/inputs/x"]),
+        (
+            step_of("magic", {"inputs": {"x": "${nope}"}, "magic": 1}),
+            ["step_type", "config/inputs/x"],
+        ),
+        (
+            step_of("agent", {"inputs": {"x": "${nope}"}}, max_retries="5"),
+            ["max_retries", "agent_definition_id", "config/inputs/x"],
+        ),
+        (
+            step_of("wait", {"seconds": 5, "event": "go", "inputs": {"x": "${nope}"}}),
+            ["config", "config/inputs/x"],
+        ),
+        (
+            step_of("condition", {"branches": {"true": ["b"], "false": 5}}),
+            ["condition_expression", "config/branches/false", "config/branches/true/0"],
+        ),
+        (
+            task("a", 5, "gone"),  # type: ignore[arg-type]
+            ["depends_on_steps/0", "depends_on_steps/1", "config/task"],
+        ),
+        (
+            step_of("parallel", {"max_concurrency": 0, "for_each": "${nope}", "steps": []}),
+            ["config/steps", "config/max_concurrency", "config/for_each"],
+        ),
+        (
+            {**task("a", inputs={"x": "${nope} ${steps.b.x} ${item}"}), "name": 5},
+            ["name", "config/inputs/x", "config/task"],
+        ),
+    ],
+)
+def test_what_cannot_be_read_of_a_step_hides_nothing_else_of_it(
+    step: Any, expected: list[str]
+) -> None:
+    found = told(step, {**task("b"), "config": {"task": "known"}}, known_tasks=known("known"))
+    assert sorted(path for _, path in found) == sorted(f"0/{path}" for path in expected)
+
+
+@pytest.mark.parametrize(
+    ("step", "only"),
+    [
+        (step_of("agent", {}, agent_instance_id=5), "agent_instance_id"),
+        (step_of("agent", {}, agent_definition="planner"), "agent_definition"),
+        (step_of("wait", {"seconds": -1}), "config/seconds"),
+        (step_of("wait", {"second": 1, "inputs": {}}), "config/second"),
+        (step_of("task", {"task": ""}), "config/task"),
+        (step_of("task", {"task": "t", "inputs": ["${nope}"]}), "config/inputs"),
+        (step_of("task", {"task": "t", "fallback": {"task": ""}}), "config/fallback/task"),
+        (
+            step_of("task", {"task": "t", "inputs": {"x": "${steps.b.x}"}}, depends_on_steps="b"),
+            "depends_on_steps",
+        ),
+        (
+            step_of("parallel", {"for_each": 5, "steps": [task("in", inputs={"x": "${item}"})]}),
+            "config/for_each",
+        ),
+    ],
+)
+def test_what_only_follows_from_another_error_is_not_told(step: Any, only: str) -> None:
+    assert [path for _, path in told(step, task("b"))] == [f"0/{only}"]
+
+
+def test_a_step_in_a_block_that_cannot_be_read_is_checked_where_it_stands() -> None:
+    block = step_of(
+        "sequential",
+        {"for_each": [1], "steps": [task("x", inputs={"n": "${item} ${nope}"}, max_retries=-1)]},
+        max_retries=2,
+    )
+    assert told(block) == [
+        ("out_of_range", "0/config/steps/0/max_retries"),
+        ("not_supported", "0/max_retries"),
+        ("undeclared_variable", "0/config/steps/0/config/inputs/n"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        [task("x", "y"), task("y", "x")],
+        [task("x", "gone")],
+        [task("x", "x")],
+        [task("x"), task("x")],
+        [task("x", timeout_seconds=0)],
+    ],
+    ids=["cycle", "unknown", "itself", "twice", "unread"],
+)
+def test_a_reference_to_a_step_beside_is_told_whatever_is_wrong_elsewhere(
+    broken: list[Any],
+) -> None:
+    behind = task("behind", "x", inputs={"n": "${steps.a.n}"})
+    found = told(task("a"), task("b", inputs={"n": "${steps.a.n}"}), *broken, behind)
+    assert ("not_an_ancestor", "1/config/inputs/n") in found
+    # Of what waits for a broken step nobody knows what it will wait for in the end.
+    is_known = "timeout_seconds" in broken[0]
+    assert (("not_an_ancestor", f"{2 + len(broken)}/config/inputs/n") in found) == is_known
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("${nope} ${nope2} ${steps.zz.q} ${n}", ["'nope'", "'nope2'", "'zz'"]),
+        ("${nope} ${nope} ${execution.token}", ["'nope'", "'token'"]),
+        ("${nope + n} ${", ["'nope'", "not closed"]),
+        ("${nope > 1 && steps.zz.q < nope2 && nope > 2}", ["'nope'", "'zz'", "'nope2'"]),
+    ],
+)
+def test_every_reference_of_a_text_is_told_once(text: str, expected: list[str]) -> None:
+    report = validate(workflow(task("a", inputs={"x": text})))
+    assert {problem.path for problem in report.errors} == {"/steps/0/config/inputs/x"}
+    messages = [problem.message for problem in report.errors]
+    assert len(messages) == len(expected)
+    assert all(word in message for word, message in zip(expected, messages, strict=True))
+
+
+def test_every_name_of_a_condition_is_told_once() -> None:
+    condition = "nope > 1 && nope2 < 3 && steps.zz.a == nope"
+    report = validate(workflow(task("a", condition_expression=condition)))
+    kinds = [problem.error_type for problem in report.errors]
+    assert kinds == ["undeclared_variable", "undeclared_variable", "unknown_step"]
+
+
+def test_5000_steps_that_cannot_be_read_are_told_quickly() -> None:
+    document = chain(5_000)
+    for step in document["steps"]:
+        step |= {"timeout_seconds": -1, "max_retries": "5"}
+        step["config"]["inputs"]["x"] = "${nope} " * 100
+    start = time.process_time()
+    report = validate(document, limits=Limits(document_bytes=10_000_000))
+    assert len(report.errors) == 15_000
+    assert time.process_time() - start < 5
+
+
 @pytest.mark.parametrize("document", [None, [], "x", 5, {}, {"steps": 5}, {"steps": [None, 5, {}]}])
 def test_what_is_no_definition_has_errors(document: Any) -> None:
     report = validate(document)

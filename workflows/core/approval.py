@@ -56,13 +56,9 @@ class Policy(Part):
         forms = [self.all_of is not None, self.any_of is not None, self.n_of is not None]
         if sum(forms) != 1 or (self.n_of is None) != (self.of is None):
             raise PydanticCustomError(
-                "invalid_choice", "A policy is one of all_of, any_of, and n_of with of"
-            )
-        if self.n_of is not None and self.n_of > len(self.entries):
-            raise PydanticCustomError(
-                "quorum_exceeds_approvers",
-                "{n} of {count} cannot approve",
-                {"n": self.n_of, "count": len(self.entries), "field": "n_of"},
+                "invalid_choice",
+                "A policy is one of all_of, any_of, and n_of with of",
+                {"about": ("all_of", "any_of", "n_of", "of")},
             )
         return self
 
@@ -114,31 +110,6 @@ class Approval(Part):
     reminders: Annotated[tuple[Seconds, ...], Field(strict=False, max_length=20)] = ()
     escalate_after_seconds: Seconds | None = None
     escalate_to: Names = ()
-
-    @model_validator(mode="after")
-    def _auto_approve_comes_first(self) -> Self:
-        after = self.auto_approve_after_seconds
-        if after is not None and after >= self.expires_after_seconds:
-            raise PydanticCustomError(
-                "auto_approve_after_expiry",
-                "Auto-approval (after {after} s) must come before the expiry (after {end} s)",
-                {
-                    "after": after,
-                    "end": self.expires_after_seconds,
-                    "field": "auto_approve_after_seconds",
-                },
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _has_one_rule(self) -> Self:
-        if self.policy is not None and (self.required_approvers or self.min_approvals != 1):
-            raise PydanticCustomError(
-                "invalid_choice",
-                "A policy takes the place of required_approvers and min_approvals",
-                {"field": "policy"},
-            )
-        return self
 
     @property
     def approvers(self) -> tuple[str, ...]:

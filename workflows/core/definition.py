@@ -147,7 +147,7 @@ def read_fields(document: dict[str, Any], *, is_stored: bool = True) -> Workflow
         return WorkflowDefinition.model_validate(document, context=STORED if is_stored else None)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-    raise DefinitionError([_problem(detail, document) for detail in details])
+    raise DefinitionError([problem_of(detail, document) for detail in details])
 
 
 def find_unreadable(document: Any, limits: Limits = DEFAULT_LIMITS) -> Problem | None:
@@ -207,16 +207,25 @@ _ERROR_TYPES = {
 #: List → the tags of the kinds of entries that it may hold.
 _TAGS = {"steps": STEP_TYPES} | dict.fromkeys(("all_of", "any_of", "of"), ("name", "policy"))
 #: Field → the tags of the kinds of values that it may have.
-_FIELD_TAGS = {"min_approvals": ("number", "word")}
+_FIELD_TAGS = {"min_approvals": ("number", "word")} | dict.fromkeys(
+    ("seconds", "for_each"), ("value", "text")
+)
 
 
-def _problem(detail: ErrorDetails, document: Mapping[str, Any]) -> Problem:
-    kind, context = detail["type"], detail.get("ctx", {})
+def place_of_error(detail: ErrorDetails) -> list[int | str]:
+    """Return the keys that lead to what pydantic found wrong."""
     path = _without_tags(detail["loc"])
-    if kind.startswith("union_tag"):
+    if detail["type"].startswith("union_tag"):
         path.append("step_type")
-    elif "field" in context:
+    elif "field" in (context := detail.get("ctx", {})):
         path.append(context["field"])
+    return path
+
+
+def problem_of(detail: ErrorDetails, document: Mapping[str, Any]) -> Problem:
+    """Return what pydantic found wrong with a document, in our words."""
+    kind = detail["type"]
+    path = place_of_error(detail)
     error_type = _ERROR_TYPES.get(kind) or ("wrong_type" if kind.endswith("_type") else kind)
     return Problem(
         step_name=_step_name(path, document),

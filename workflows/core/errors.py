@@ -76,7 +76,7 @@ class ExpressionError(CoreError):
     `reason` is `expression_error`, or what makes a reference impossible: `unknown_step`,
     `not_an_ancestor`, `undeclared_variable`, `unknown_field`, `type_mismatch`. `position` counts
     characters from the beginning of the text, from 0; it is None where the error belongs to no
-    place.
+    place. `others`: what else is wrong with the same text.
     """
 
     code = "expression_error"
@@ -87,12 +87,31 @@ class ExpressionError(CoreError):
         self.message = message
         self.position = position
         self.reason = reason
+        self.others: tuple[ExpressionError, ...] = ()
         super().__init__(message)
+
+    @classmethod
+    def joined(cls, errors: Iterable["ExpressionError"]) -> "ExpressionError":
+        """Return the first of several errors in one text, with the others; each is told once."""
+        different: dict[tuple[str, str], ExpressionError] = {}
+        for error in sorted(errors, key=lambda error: error.position or 0):
+            different.setdefault((error.reason, error.message), error)
+        first, *others = different.values()
+        joined = cls(first.message, position=first.position, reason=first.reason)
+        joined.others = tuple(others)
+        return joined
+
+    @property
+    def every(self) -> tuple["ExpressionError", ...]:
+        """This error and the others."""
+        return (self, *self.others)
 
     def moved(self, by: int) -> "ExpressionError":
         """Return the same error for a text in which the expression stands `by` characters on."""
         position = None if self.position is None else self.position + by
-        return ExpressionError(self.message, position=position, reason=self.reason)
+        moved = ExpressionError(self.message, position=position, reason=self.reason)
+        moved.others = tuple(other.moved(by) for other in self.others)
+        return moved
 
 
 def json_pointer(parts: Iterable[str | int]) -> str:

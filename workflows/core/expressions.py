@@ -35,6 +35,10 @@ _PLACE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): ([^\n]*)")
 _STATUS = re.compile(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$")
 
 
+# The names that mean something without being declared.
+_KNOWN_NAMES = _TYPE_NAMES | {"true", "false", "null"}
+
+
 class Expression:
     """An expression that has been read and checked; threads may share it.
 
@@ -116,7 +120,7 @@ def compile_expression(
     """Read an expression and check what it names.
 
     Raises:
-        ExpressionError: with the position, in characters from 0.
+        ExpressionError: with the position, in characters from 0, and what else is wrong.
     """
     if len(source) > max_characters:
         message = f"An expression has at most {max_characters} characters; this has {len(source)}"
@@ -124,8 +128,15 @@ def compile_expression(
     if _UNREADABLE.search(source):
         raise ExpressionError("The expression holds control characters")
     tokens = list(tokens_of(source))
-    paths = _checked_paths(tokens, names)
-    program, doubt = _program(source, names.variables, names.has_item or names.has_index)
+    paths = _counted_paths(tokens)
+    wrong = _wrong_paths(paths, names)
+    try:
+        program, doubt = _program(source, names.variables, names.has_item or names.has_index)
+    except ExpressionError as error:
+        told = {each.position for each in wrong}
+        wrong += [each for each in error.every if each.position not in told]
+    if wrong:
+        raise ExpressionError.joined(wrong)
     return Expression(source, paths, program, names, doubt)
 
 
@@ -143,7 +154,7 @@ def _program(source: str, variables: frozenset[str], has_index: bool) -> tuple[A
         return environment.compile(source, disable_check=True), _message(str(error))
 
 
-def _checked_paths(tokens: list[Token], names: Names) -> list[Path]:
+def _counted_paths(tokens: list[Token]) -> list[Path]:
     for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if before.text == "." and token.text == "map" and after.text == "(":
             raise ExpressionError("'map' is not available", position=token.position)
@@ -151,12 +162,20 @@ def _checked_paths(tokens: list[Token], names: Names) -> list[Path]:
     if len(paths) > MAX_REFERENCES:
         message = f"An expression names at most {MAX_REFERENCES} values; this has {len(paths)}"
         raise ExpressionError(message)
+    return paths
+
+
+def _wrong_paths(paths: list[Path], names: Names) -> list[ExpressionError]:
+    wrong = []
     for path in paths:
-        check_path(path, names)
+        try:
+            check_path(path, names)
+        except ExpressionError as error:
+            wrong.append(error)
         if path.root in _TYPE_NAMES and path.root in names.variables:
             message = f"'{path.root}' is a type here; write variables.{path.root}"
-            raise ExpressionError(message, position=path.position)
-    return paths
+            wrong.append(ExpressionError(message, position=path.position))
+    return wrong
 
 
 @lru_cache(maxsize=256)
@@ -173,25 +192,33 @@ def _refusal(source: str, text: str) -> ExpressionError | None:
     places = _PLACE.findall(text)
     if not places:
         return ExpressionError(_message(text))
+    wrong: dict[str, ExpressionError] = {}
     for line, column, message in places:
         if message.startswith("found no matching overload"):
             continue
-        if message.startswith("undeclared reference to"):
-            return _undeclared(source, message.split("'")[1], _position(source, line, column))
-        return ExpressionError(_message(message), position=_position(source, line, column))
-    return None
+        position = _position(source, line, column)
+        if not message.startswith("undeclared reference to"):
+            # What cannot be read says nothing of what stands behind it.
+            return ExpressionError(_message(message), position=position)
+        name = message.split("'")[1]
+        wrong.setdefault(name, _undeclared(source, name, position))
+    return ExpressionError.joined(wrong.values()) if wrong else None
 
 
 def _undeclared(source: str, name: str, position: int | None) -> ExpressionError:
     root = name.partition(".")[0]
     for path in paths_in(list(tokens_of(source))):
-        if path.root == root:
-            return ExpressionError(
-                f"There is no variable '{root}'",
-                position=path.position,
-                reason="undeclared_variable",
-            )
+        if path.root == root and (error := no_variable(path)):
+            return error
     return ExpressionError(f"There is no function '{name}'", position=position)
+
+
+def no_variable(path: Path) -> ExpressionError | None:
+    """Return the error that the root of a path is not declared; None where it need not be."""
+    if path.root in _KNOWN_NAMES or not path.root.isascii():
+        return None
+    message = f"There is no variable '{path.root}'"
+    return ExpressionError(message, position=path.position, reason="undeclared_variable")
 
 
 def _message(text: str) -> str:

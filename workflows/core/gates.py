@@ -1,8 +1,9 @@
 """What is checked of a gate when its definition is saved, besides the shapes of its fields."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final, NamedTuple
 
 from workflows.core.approval import ON_REJECT, ON_TIMEOUT, Approval, Policy
 from workflows.core.graph import Graph
@@ -33,22 +34,22 @@ def problems_of_gate(
     step: ApprovalStep,
     needs: Mapping[str, tuple[str, ...]],
     blocks: Mapping[str, str],
-    graphs: Mapping[str, Graph] | None,
+    graphs: Mapping[str, Graph],
+    unread: AbstractSet[str | int] = frozenset(),
 ) -> Iterator[Finding]:
     """Yield what is wrong with a gate.
 
     Args:
         needs: what each step of the definition depends on.
         blocks: the block that each of them stands in.
-        graphs: the order of the steps of each block; None where there is none.
+        graphs: the order of the steps of each block, as far as it is known.
+        unread: fields of `config.approval` that say nothing; what is about them is not checked.
     """
-    approval = step.config.approval
     yield from _problems_of_branches(step, needs)
     yield from _problems_of_revise(step, blocks, graphs)
-    yield from _problems_of_quorum(approval)
-    if approval.policy is not None:
-        yield from _problems_of_policy(approval.policy, ("policy",))
-    yield from _problems_of_time(approval)
+    for check, fields in _CHECKS:
+        if unread.isdisjoint(fields):
+            yield from check(step.config.approval)
 
 
 def self_approvals(approval: Approval) -> Iterator[tuple[str, str]]:
@@ -83,17 +84,20 @@ def _problems_of_branches(
 
 
 def _problems_of_revise(
-    step: ApprovalStep, blocks: Mapping[str, str], graphs: Mapping[str, Graph] | None
+    step: ApprovalStep, blocks: Mapping[str, str], graphs: Mapping[str, Graph]
 ) -> Iterator[Finding]:
     name = step.config.approval.revise
     if name is None:
         return
+    graph = graphs.get(blocks.get(step.name, ""))
     if name not in blocks:
         yield Finding(("revise",), "unknown_step", f"There is no step '{name}'")
     elif blocks[name] != blocks.get(step.name):
         message = f"'{name}' stands in another block than '{step.name}', and cannot be done anew"
         yield Finding(("revise",), "not_an_ancestor", message)
-    elif graphs is not None and not graphs[blocks[name]].is_ancestor(name, step.name):
+    elif graph is None or step.name not in graph:
+        return  # What it waits for is wrong, and told.
+    elif name not in graph or not graph.is_ancestor(name, step.name):
         message = f"'{name}' does not come before '{step.name}', which cannot send work back to it"
         yield Finding(("revise",), "not_an_ancestor", message)
 
@@ -110,17 +114,31 @@ def _problems_of_quorum(approval: Approval) -> Iterator[Finding]:
         yield Finding(("min_approvals",), "quorum_exceeds_approvers", message)
 
 
-def _problems_of_policy(policy: Policy, where: Where) -> Iterator[Finding]:
+def _problems_of_rule(approval: Approval) -> Iterator[Finding]:
+    has_names = bool(approval.required_approvers) or approval.min_approvals != 1
+    if approval.policy is not None and has_names:
+        message = "A policy takes the place of required_approvers and min_approvals"
+        yield Finding(("policy",), "invalid_choice", message)
+
+
+def _problems_of_policy(approval: Approval) -> Iterator[Finding]:
+    if approval.policy is not None:
+        yield from _problems_in_policy(approval.policy, ("policy",))
+
+
+def _problems_in_policy(policy: Policy, where: Where) -> Iterator[Finding]:
     """Yield where a policy wants more people than it names."""
     names = [entry for entry in policy.entries if isinstance(entry, str)]
     others = len(policy.entries) - len(names)
-    if policy.needed > _most_people(names) + others:
+    if policy.needed > min(len(policy.entries), _most_people(names) + others):
         key = "n_of" if policy.n_of is not None else _key_of(policy)
         message = f"{policy.needed} must approve, and a name stands here twice"
+        if policy.needed > len(policy.entries):
+            message = f"{policy.needed} of {len(policy.entries)} cannot approve"
         yield Finding((*where, key), "quorum_exceeds_approvers", message)
     for position, entry in enumerate(policy.entries):
         if isinstance(entry, Policy):
-            yield from _problems_of_policy(entry, (*where, _key_of(policy), position))
+            yield from _problems_in_policy(entry, (*where, _key_of(policy), position))
     if where == ("policy",):
         needed = Counter(name for name in _always_needed(policy) if not _is_many(name))
         twice = [name for name, count in needed.items() if count > 1]
@@ -129,22 +147,48 @@ def _problems_of_policy(policy: Policy, where: Where) -> Iterator[Finding]:
             yield Finding(where, "quorum_exceeds_approvers", message)
 
 
-def _problems_of_time(approval: Approval) -> Iterator[Finding]:
+def _late_approval(approval: Approval) -> Iterator[Finding]:
+    after, end = approval.auto_approve_after_seconds, approval.expires_after_seconds
+    if after is not None and after >= end:
+        message = f"Auto-approval (after {after} s) must come before the expiry (after {end} s)"
+        yield Finding(("auto_approve_after_seconds",), "auto_approve_after_expiry", message)
+
+
+def _late_reminders(approval: Approval) -> Iterator[Finding]:
     end = approval.expires_after_seconds
     for position, seconds in enumerate(approval.reminders):
         if seconds >= end:
             message = f"A reminder after {seconds} s comes after the expiry ({end} s)"
             yield Finding(("reminders", position), "reminder_after_expiry", message)
-    after = approval.escalate_after_seconds
+
+
+def _late_escalation(approval: Approval) -> Iterator[Finding]:
+    after, end = approval.escalate_after_seconds, approval.expires_after_seconds
     if after is not None and after >= end:
         message = f"The escalation (after {after} s) must come before the expiry (after {end} s)"
         yield Finding(("escalate_after_seconds",), "escalation_after_expiry", message)
+
+
+def _problems_of_escalation(approval: Approval) -> Iterator[Finding]:
+    after = approval.escalate_after_seconds
     escalates = after is not None or approval.on_timeout == "escalate"
     if escalates and not approval.escalate_to:
         yield Finding(("escalate_to",), "missing", "An escalation needs somebody in escalate_to")
     elif approval.escalate_to and not escalates:
         message = "escalate_to needs escalate_after_seconds, or on_timeout: escalate"
         yield Finding(("escalate_to",), "not_supported", message)
+
+
+#: The checks of what a gate says in itself, each with the fields that it reads.
+_CHECKS: Final[Sequence[tuple[Callable[[Approval], Iterator[Finding]], Sequence[str]]]] = (
+    (_problems_of_quorum, ("required_approvers", "min_approvals", "policy")),
+    (_problems_of_policy, ("policy",)),
+    (_problems_of_rule, ("required_approvers", "min_approvals", "policy")),
+    (_late_approval, ("auto_approve_after_seconds", "expires_after_seconds")),
+    (_late_reminders, ("reminders", "expires_after_seconds")),
+    (_late_escalation, ("escalate_after_seconds", "expires_after_seconds")),
+    (_problems_of_escalation, ("escalate_after_seconds", "escalate_to", "on_timeout")),
+)
 
 
 def _names_of(policy: Policy, where: Where) -> Iterator[tuple[Where, str]]:

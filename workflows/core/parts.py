@@ -14,8 +14,20 @@ Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
 Names = Annotated[tuple[Name, ...], Field(strict=False)]
 
 
+def value_or_text(given: object) -> str:
+    """Tell which of two tags a value has that may be written out, or be a text that refers to it.
+
+    With it pydantic says once, and at its place, what is wrong.
+    """
+    return "text" if isinstance(given, str) else "value"
+
+
 class Part(BaseModel):
-    """What all parts share: no unknown keys, no conversions, null is the default."""
+    """What all parts share: no unknown keys, no conversions, null is the default.
+
+    A check of several fields names them in its error's context: `about`, and as `field` the one at
+    which it is reported; without that it is reported at the part as a whole.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 

@@ -15,13 +15,16 @@ from typing import Any
 
 from workflows.core.canonical import MAX_BYTES, dumps_canonical
 from workflows.core.errors import ExpressionError, UnstorableError
-from workflows.core.expressions import MAX_CHARACTERS, compile_expression
+from workflows.core.expressions import MAX_CHARACTERS, compile_expression, no_variable
 from workflows.core.paths import DOTTED, ROOTS, Path, check_path, only_path, tokens_of
 from workflows.core.scope import Names, Scope, value_at
 
 _Resolver = Callable[[Scope], Any]
 
 _OPENING = re.compile(r"\$\$\{|\$\{")
+
+#: How much that is wrong with one text is told at once.
+MOST_ERRORS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ class _Reader:
             try:
                 return self._text(value, path)
             except ExpressionError as error:
-                self.errors.append(Finding(path, error))
+                self.errors += [Finding(path, each) for each in error.every]
                 return _constant(value)
         if isinstance(value, dict):
             return _object({key: self.read(child, (*path, key)) for key, child in value.items()})
@@ -125,14 +128,19 @@ class _Reader:
         if "${" not in text:
             return _constant(text)
         parts: list[str | _Resolver] = []
-        for is_reference, part, position in _parts(text):
-            if not is_reference:
-                parts.append(part)
-                continue
+        wrong: list[ExpressionError] = []
+        pieces = _parts(text)
+        while len(wrong) < MOST_ERRORS:
+            position = 0
             try:
-                parts.append(self._reference(part, path))
+                is_reference, part, position = next(pieces)
+                parts.append(self._reference(part, path) if is_reference else part)
+            except StopIteration:
+                break
             except ExpressionError as error:
-                raise error.moved(position) from None
+                wrong += error.moved(position).every
+        if wrong:
+            raise ExpressionError.joined(wrong)
         if len(parts) == 1 and not isinstance(parts[0], str):
             return parts[0]
         return _interpolation(parts)
@@ -158,6 +166,8 @@ class _Reader:
         found = only_path(source) if len(source) <= self.max_characters else None
         if found and (found.root in ROOTS or found.root in self.names.variables):
             return self._path(found)
+        if found and not found.keys and (error := no_variable(found)):
+            raise error
         expression = compile_expression(source, self.names, max_characters=self.max_characters)
         self.steps |= expression.steps
         self.variables |= expression.variables

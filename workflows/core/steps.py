@@ -11,15 +11,17 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
+    Discriminator,
     Field,
     StringConstraints,
+    Tag,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from workflows.core.approval import Approval
 from workflows.core.names import Name
-from workflows.core.parts import MAX_SECONDS, Names, Part, Seconds, Text
+from workflows.core.parts import MAX_SECONDS, Names, Part, Seconds, Text, value_or_text
 
 MAX_ITERATIONS = 10_000
 
@@ -85,7 +87,9 @@ class Fallback(Part):
     def _is_one_thing(self) -> Self:
         if len(self.model_fields_set) != 1:
             raise PydanticCustomError(
-                "invalid_choice", "A fallback is one of output, task and agent_definition_id"
+                "invalid_choice",
+                "A fallback is one of output, task and agent_definition_id",
+                {"about": ("output", "task", "agent_definition_id")},
             )
         return self
 
@@ -150,7 +154,14 @@ class WaitConfig(StepConfig):
     of this name. The first two may be a reference. `on_timeout` is for an event that does not
     come within the step's `timeout_seconds`."""
 
-    seconds: Annotated[float, Field(ge=0, le=MAX_SECONDS)] | str | None = None
+    seconds: (
+        Annotated[
+            Annotated[float, Field(ge=0, le=MAX_SECONDS), Tag("value")]
+            | Annotated[str, Tag("text")],
+            Discriminator(value_or_text),
+        ]
+        | None
+    ) = None
     until: Annotated[str, StringConstraints(min_length=1, max_length=2_000)] | None = None
     event: Name | None = None
     on_timeout: Literal["fail", "continue"] = "fail"
@@ -159,7 +170,9 @@ class WaitConfig(StepConfig):
     def _waits_for_one_thing(self) -> Self:
         if sum(value is not None for value in (self.seconds, self.until, self.event)) != 1:
             raise PydanticCustomError(
-                "invalid_choice", "A step waits for one of seconds, until and event"
+                "invalid_choice",
+                "A step waits for one of seconds, until and event",
+                {"about": ("seconds", "until", "event")},
             )
         return self
 
@@ -182,7 +195,13 @@ class BlockConfig(Part):
     queue: ClassVar[None] = None
 
     steps: Annotated["tuple[AnyStep, ...]", Field(strict=False), AfterValidator(not_empty)]
-    for_each: list[Any] | str | None = None
+    for_each: (
+        Annotated[
+            Annotated[list[Any], Tag("value")] | Annotated[str, Tag("text")],
+            Discriminator(value_or_text),
+        ]
+        | None
+    ) = None
     continue_on_error: bool = False
 
     @property
@@ -220,7 +239,7 @@ class SequentialConfig(BlockConfig):
             raise PydanticCustomError(
                 "invalid_choice",
                 "A block has for_each or repeat_until, not both",
-                {"field": "repeat_until"},
+                {"field": "repeat_until", "about": ("for_each", "repeat_until")},
             )
         return self
 
@@ -260,7 +279,10 @@ class AgentStep(Step):
             raise PydanticCustomError(
                 "missing",
                 "An agent step needs agent_definition_id or agent_instance_id",
-                {"field": "agent_definition_id"},
+                {
+                    "field": "agent_definition_id",
+                    "about": ("agent_definition_id", "agent_instance_id"),
+                },
             )
         return self
 
@@ -304,7 +326,7 @@ class Block(Step):
             raise PydanticCustomError(
                 "not_supported",
                 "A block is not tried again; its steps are",
-                {"field": "max_retries"},
+                {"field": "max_retries", "about": ("max_retries",)},
             )
         return self
 

@@ -1,7 +1,10 @@
 """What the names in a definition say about one another: duplicates, dependencies, cycles."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import Any
 
@@ -70,7 +73,8 @@ def _node(step: Any, place: tuple[str | int, ...], block: str) -> Node | None:
     return Node(
         place,
         step["name"],
-        tuple(name for name in named if isinstance(name, str)),
+        # What is no name keeps its position, and names nothing.
+        tuple(name if isinstance(name, str) else "" for name in named),
         order if isinstance(order, int) else int(place[-1]) + 1,
         block,
     )
@@ -114,6 +118,26 @@ def siblings_of(nodes: Iterable[Node]) -> dict[str, list[Node]]:
 def build_graphs(nodes: Iterable[Node]) -> dict[str, Graph]:
     """Build the graph of each block, that of the top under ""."""
     return {block: build_graph(inside) for block, inside in siblings_of(nodes).items()}
+
+
+def settled(nodes: Sequence[Node], unknown: Iterable[str] = ()) -> list[Node]:
+    """Return the nodes of which it is known, whatever `structural_errors` says of others, what
+    comes before them: nothing that is missing, in a circle, or of a name that stands twice.
+
+    `unknown`: names of more nodes of which that is not known.
+    """
+    count = Counter(node.name for node in nodes)
+    count.update(unknown)
+    found: list[Node] = []
+    for siblings in siblings_of(nodes).values():
+        left = {node.name: node for node in siblings if count[node.name] == 1}
+        sorter = TopologicalSorter({node.name: node.needs for node in siblings})
+        with suppress(CycleError):
+            sorter.prepare()  # which can then go on as far as the circles let it
+        while ready := [name for name in sorter.get_ready() if name in left]:
+            found += [left[name] for name in ready]
+            sorter.done(*ready)
+    return found
 
 
 def structural_errors(nodes: Sequence[Node]) -> list[Problem]:

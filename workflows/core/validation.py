@@ -1,15 +1,12 @@
 """Everything that is checked when a definition is saved, told all at once."""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
 
 from workflows.core.compiled import (
     CompiledDefinition,
     Place,
-    StepReading,
     compile_definition,
     places_of,
 )
@@ -24,14 +21,14 @@ from workflows.core.errors import DefinitionError, Problem, json_pointer
 from workflows.core.gates import people_named, problems_of_gate, self_approvals
 from workflows.core.graph import Graph
 from workflows.core.names import fold_name
+from workflows.core.partial import PartialReading, list_in
+from workflows.core.reach import References
 from workflows.core.rounds import Rounds
-from workflows.core.scope import Names
 from workflows.core.steps import (
     AgentStep,
     AnyStep,
     ApprovalStep,
     ConditionStep,
-    SequentialStep,
     SubWorkflowStep,
     TaskStep,
     WaitStep,
@@ -40,6 +37,7 @@ from workflows.core.structure import (
     Node,
     build_graphs,
     nodes_of,
+    settled,
     structural_errors,
     structural_warnings,
 )
@@ -53,7 +51,7 @@ TaskProblems = Callable[[str, Mapping[str, Any]], Iterable[tuple[Place, str, str
 #: JSON Schema of a form → what is wrong, with paths that begin at the schema.
 FormProblems = Callable[[Mapping[str, Any]], Iterable[Problem]]
 
-_step_reader: TypeAdapter[AnyStep] = TypeAdapter(AnyStep)
+_Steps = list[tuple[Place, AnyStep]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,141 +105,63 @@ def validate(
     """Check a definition's document; nothing is raised for what stands in it."""
     if problem := find_unreadable(document, limits):
         return Report(None, [problem])
-    definition, errors = None, []
     try:
         definition = read_fields(document, is_stored=False)
     except DefinitionError as error:
-        errors = error.errors
-    given = definition.steps if definition else _list_in(document, "steps")
-    nodes = nodes_of(given)
-    steps = list(places_of(definition.steps)) if definition else list(_well_shaped(given))
+        return _partial_report(document, error.errors, context, limits)
+    nodes, steps = nodes_of(definition.steps), list(places_of(definition.steps))
+    found = _check(document, nodes, steps, context, limits)
+    return Report(definition, found.errors, [*structural_warnings(nodes), *found.warnings])
+
+
+def _partial_report(
+    document: dict[str, Any], errors: list[Problem], context: Context, limits: Limits
+) -> Report:
+    """Report on a document of which something cannot be read, and on all the rest of it."""
+    partial = PartialReading(document, errors)
+    nodes = nodes_of(list_in(document, "steps"))
+    found = _check(document, nodes, partial.steps, context, limits, partial)
+    told = [*errors, *partial.problems, *partial.told(found.errors)]
+    return Report(None, told, [*structural_warnings(nodes), *partial.told(found.warnings)])
+
+
+def _check(
+    document: dict[str, Any],
+    nodes: list[Node],
+    steps: _Steps,
+    context: Context,
+    limits: Limits,
+    partial: PartialReading | None = None,
+) -> Report:
+    """Check what the parts of a definition say about one another, and about what there is."""
     broken = structural_errors(nodes)
-    graphs = None if broken else build_graphs(nodes)
+    unknown = _waiting_for_unknown(nodes, partial) if partial else []
+    graphs = build_graphs(settled(nodes, unknown) if broken or unknown else nodes)
     rounds = Rounds(nodes, (step for _, step in steps))
-    references = _References(document, rounds, graphs)
+    references = References(document, rounds, graphs)
     reading_errors, warnings = references.check(steps, limits)
-    errors = [*errors, *broken, *rounds.mistaken_names(nodes)]
+    errors = [*broken, *rounds.mistaken_names(nodes)]
     errors += [*_repeated_variables(document), *reading_errors]
     errors += _unregistered(steps, context)
     errors += _unusable_inputs(steps, context)
     errors += _unreadable_waits(steps)
     errors += _misplaced_branches(steps, nodes)
     errors += _wrong_fallbacks(steps)
-    errors += _wrong_gates(steps, nodes, graphs, context)
+    errors += _wrong_gates(steps, nodes, graphs, context, partial)
     for place, step in steps:
         problems = _self_approving(place, step, context)
         (warnings if context.allows_auto_approval else errors).extend(problems)
         warnings += _without_effect(place, step)
-    return Report(definition, errors, [*structural_warnings(nodes), *warnings])
+    return Report(None, errors, warnings)
 
 
-_Steps = list[tuple[Place, AnyStep]]
-
-
-def _list_in(document: dict[str, Any], key: str) -> Sequence[Any]:
-    value = document.get(key)
-    return value if isinstance(value, list | tuple) else ()
-
-
-def _well_shaped(given: Sequence[Any], at: Place = ("steps",)) -> Iterator[tuple[Place, AnyStep]]:
-    """Yield the steps that can be read, also those inside a block that cannot."""
-    for index, step in enumerate(given):
-        place = (*at, index)
-        try:
-            read = _step_reader.validate_python(step)
-        except ValidationError:
-            config = step.get("config") if isinstance(step, dict) else None
-            if isinstance(config, dict):
-                inside = (*place, "config", "steps")
-                yield from _well_shaped(_list_in(config, "steps"), inside)
-        else:
-            yield from (((*at, index, *rest[1:]), inner) for rest, inner in places_of([read], ()))
-
-
-class _References:
-    """The names of a document, and with them the check of what its steps refer to."""
-
-    def __init__(
-        self, document: dict[str, Any], rounds: Rounds, graphs: Mapping[str, Graph] | None
-    ) -> None:
-        self._variables = frozenset(_variable_names(document))
-        self._rounds = rounds
-        self._blocks = rounds.blocks
-        self._all_steps = frozenset(rounds.blocks)
-        self._graphs = graphs
-
-    def check(self, steps: _Steps, limits: Limits) -> tuple[list[Problem], list[Problem]]:
-        errors: list[Problem] = []
-        warnings: list[Problem] = []
-        for place, step in steps:
-            inside = self._names_in(step.name) if isinstance(step, SequentialStep) else None
-            reading = StepReading(place, step, self._names_at(step.name), limits, inside)
-            errors += reading.errors
-            warnings += reading.warnings
-        return errors, warnings
-
-    def _names_at(self, step: str) -> Names:
-        return self._names(_Ancestors(self._graphs or {}, self._blocks, step), step)
-
-    def _names_in(self, block: str) -> Names:
-        """Return what may be named at the end of a round of a block."""
-        inner = frozenset(name for name, around in self._blocks.items() if around == block)
-        ancestors = _Ancestors(self._graphs or {}, self._blocks, block, inner)
-        names = self._names(ancestors, block)
-        return replace(names, has_index=True)
-
-    def _names(self, ancestors: Container[str], step: str) -> Names:
-        return Names(
-            variables=self._variables,
-            # Without graphs nobody can say who comes before whom; what is wrong is reported anyway.
-            steps=self._all_steps if self._graphs is None else ancestors,
-            all_steps=self._all_steps,
-            has_item=self._rounds.has_item(step),
-            has_index=self._rounds.has_index(step),
-        )
-
-
-class _Ancestors(Container[str]):
-    """What comes before a step: in its own block, and before each of the blocks around it.
-
-    They are asked one by one: a set for each of 5,000 steps is too much. `inner`: more of them.
-    """
-
-    def __init__(
-        self,
-        graphs: Mapping[str, Graph],
-        blocks: Mapping[str, str],
-        step: str,
-        inner: frozenset[str] = frozenset(),
-    ) -> None:
-        self._graphs = graphs
-        self._blocks = blocks
-        self._step = step
-        self._inner = inner
-
-    def __contains__(self, name: object) -> bool:
-        if name in self._inner:
-            return True
-        step = self._step
-        while step:
-            block = self._blocks.get(step, "")
-            graph = self._graphs.get(block)
-            if graph is not None and name in graph and step in graph:
-                return graph.is_ancestor(str(name), step)
-            step = block
-        return False
-
-
-def _variable_names(document: dict[str, Any]) -> Iterable[str]:
-    for variable in _list_in(document, "variables"):
-        name = variable.get("name") if isinstance(variable, dict) else None
-        if isinstance(name, str) and name.isascii() and name.isidentifier():
-            yield name
+def _waiting_for_unknown(nodes: list[Node], partial: PartialReading) -> list[str]:
+    return [node.name for node in nodes if "depends_on_steps" in partial.unread(node.place)]
 
 
 def _repeated_variables(document: dict[str, Any]) -> Iterable[Problem]:
     seen: dict[str, str] = {}
-    for index, variable in enumerate(_list_in(document, "variables")):
+    for index, variable in enumerate(list_in(document, "variables")):
         name = variable.get("name") if isinstance(variable, dict) else None
         if not isinstance(name, str):
             continue
@@ -366,15 +286,20 @@ def _wrong_fallbacks(steps: _Steps) -> Iterable[Problem]:
 
 
 def _wrong_gates(
-    steps: _Steps, nodes: list[Node], graphs: Mapping[str, Graph] | None, context: Context
+    steps: _Steps,
+    nodes: list[Node],
+    graphs: Mapping[str, Graph],
+    context: Context,
+    partial: PartialReading | None,
 ) -> Iterable[Problem]:
     needs = {node.name: node.needs for node in nodes}
     blocks = {node.name: node.block for node in nodes}
     for place, step in steps:
         if not isinstance(step, ApprovalStep):
             continue
-        at = _pointer_in((*place, "config", "approval"))
-        for where, kind, message in problems_of_gate(step, needs, blocks, graphs):
+        here = (*place, "config", "approval")
+        at, unread = _pointer_in(here), partial.unread(here) if partial else frozenset()
+        for where, kind, message in problems_of_gate(step, needs, blocks, graphs, unread):
             yield Problem(step.name, kind, f"In the step '{step.name}': {message}", at(*where))
         form = step.config.approval.form_schema
         if form is not None and context.form_problems is not None:
