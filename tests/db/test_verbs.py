@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from tests.db.engine.blocks import parallel, sequential
+from tests.db.engine.scenes import task
 from workflows.clock import database_now
 from workflows.core.ids import step_execution_id
 from workflows.core.states import TERMINAL_STEP_STATUSES
@@ -17,7 +19,7 @@ from workflows.models import (
     WorkflowStepExecution,
 )
 from workflows.services import executions, verbs
-from workflows.services.definitions import publish, replace_draft
+from workflows.services.definitions import create_workflow, publish, replace_draft
 from workflows.services.executions import cancel_execution, start_execution
 from workflows.services.verbs import (
     pause_execution,
@@ -269,16 +271,22 @@ class TestRetrying:
             cancel_execution(run.pk, user=operator)
             assert rows(run)[-1] == ("a", revision, "cancelled")
 
-    def test_of_a_failed_block_only_what_failed_is_done_anew(self, run, operator):
+    def test_of_a_failed_block_only_what_failed_is_done_anew(self, workspace, users, operator):
+        inner = sequential("inner", task("deep"), after=("report",))
+        report = task("report", after=["check"])
+        each = parallel("each", task("check"), report, inner, for_each=[1, 2])
+        document = {"name": "Mapped", "steps": [each]}
+        workflow = create_workflow(workspace=workspace, document=document, user=users["editor"])
+        run = start_execution(workflow, input_variables={}, user=operator, door="api")
         stand(run, "failed")
         step(run, "each", "failed", step_type="parallel")
         step(run, "check[0]", "completed", parent="each")
         step(run, "check[1]", "failed", parent="each")
         never_ran(run, "report[1]", parent="each")
-        step(run, "inner", "failed", parent="each", step_type="sequential")
-        step(run, "deep", "cancelled", parent="inner")
+        step(run, "inner[1]", "failed", parent="each", step_type="sequential")
+        step(run, "deep[1]", "cancelled", parent="inner[1]")
         retry_execution(run.pk, user=operator)
-        assert anew(run) == ["check[1]", "deep", "each", "inner", "report[1]"]
+        assert anew(run) == ["check[1]", "deep[1]", "each", "inner[1]", "report[1]"]
         new = WorkflowStepExecution.objects.get(execution=run, name="check[1]", revision=2)
         assert (new.parent, new.step_type) == ("each", "task")
 

@@ -270,7 +270,7 @@ def _blocks_failed_by_themselves(
         config = definitions[name_in_definition(row.name, definitions)].get("config") or {}
         return row.status in _FAILED and bool(config.get("continue_on_error"))
 
-    by_their_steps = {row.parent for row in failed if not is_tolerated(row)}
+    by_their_steps = {row.parent for row in failed if row.parent and not is_tolerated(row)}
     return frozenset(
         row.name
         for row in failed
