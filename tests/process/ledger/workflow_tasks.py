@@ -55,6 +55,13 @@ def crash(context: StepContext) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+@task("ledger.hold")
+async def hold(context: StepContext) -> None:
+    """Write the line, then hold the loop, with all that runs on it."""
+    write(context)
+    time.sleep(600)
+
+
 @task("ledger.hog")
 def hog(context: StepContext) -> None:
     """Write the line, then take memory until there is no more; this process may have 256 MB."""
