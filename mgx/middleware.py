@@ -7,13 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from asgiref.sync import ThreadSensitiveContext
-from django.conf import settings
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
 
 from approvals import waiting
 from mgx.errors import problem_of
-from workflows.api.errors import BodyTooLarge
+from workflows.api.parsers import most_bytes, too_large
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -36,7 +35,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.application(scope, receive, send)
             return
-        limit = settings.MGX_MAX_BODY_BYTES
+        limit = most_bytes(scope["path"])
         received = _told_length(scope)
 
         async def receive_within_limit() -> Message:
@@ -50,8 +49,7 @@ class BodyLimit:
             received = 0
             await self.application(scope, receive_within_limit, send)
         if received > limit:
-            error = BodyTooLarge(f"The body is too long; at most {limit} bytes are read.")
-            await _answer(problem_of(error, _request(scope)), send)
+            await _answer(problem_of(too_large(scope["path"]), _request(scope)), send)
 
 
 class LongPoll:

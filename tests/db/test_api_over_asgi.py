@@ -35,12 +35,12 @@ def _make_token():
         connections.close_all()
 
 
-async def _send(application, content, **headers):
+async def _send(application, content, path="executions/", **headers):
     secret = await sync_to_async(_make_token)()
     headers |= {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
     transport = httpx.ASGITransport(application)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        return await client.post("/api/v1/executions/", content=content, headers=headers)
+        return await client.post(f"/api/v1/{path}", content=content, headers=headers)
 
 
 async def _pieces(*pieces):
@@ -62,6 +62,12 @@ class TestBodiesInPieces:
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert answer.json()["code"] == "body_too_large"
         assert answer.headers["X-Request-ID"] == "job-1"
+
+    async def test_what_is_imported_may_be_as_long_as_a_definition(self, wrap):
+        application = wrap(get_asgi_application())
+        body = _pieces(b'{"x": "', MEGABYTE, MEGABYTE, b'"}')
+        answer = await _send(application, body, path="workflows/import/")
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
 
 
 async def test_a_body_that_tells_it_is_too_long_is_not_waited_for():

@@ -244,6 +244,46 @@ class TestFiles:
         assert made.json()["published_version"] == 1
 
     @pytest.mark.parametrize("form", ["yaml", "json"])
+    def test_the_file_itself_can_be_sent(self, editor, workflow, form):
+        url = f"{URL}{workflow.id}/"
+        file = editor.get(f"{url}export/?format={form}").content.replace(b"Deploy", b"Again", 1)
+        address = f"{URL}import/?workspace=acme&draft=true"
+        made = editor.generic("POST", address, file, content_type=f"application/{form}")
+        assert made.status_code == 201, made.content
+        assert made.json()["steps"] == editor.get(url).json()["steps"]
+        assert made.json()["published_version"] is None
+
+    def test_what_stands_beside_a_file_is_in_the_address(self, editor, document):
+        for body, query, pointer in (
+            ({**document, "draft": True}, "", "/draft"),
+            ({**document, "text": ""}, "", "/text"),
+            (document, "?draft=maybe", "/draft"),
+            (document, "?format=json", "/format"),
+        ):
+            answer = editor.post(f"{URL}import/{query}", body, format="json")
+            assert answer.status_code == 400
+            assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+
+    def test_a_file_may_be_longer_than_another_body(self, editor, settings):
+        steps = [task(f"s{number}") for number in range(40)]
+        made = create(editor, {"name": "Long", "steps": steps})
+        files = {
+            form: editor.get(f"{URL}{made.json()['id']}/export/?format={form}").content
+            for form in ("yaml", "json")
+        }
+        settings.MGX_MAX_BODY_BYTES = 1_000
+        assert create(editor, {"name": "Other", "steps": steps}).status_code == 413
+        for form, file in files.items():
+            for body in (
+                file.replace(b"Long", form.encode()),
+                json.dumps({"format": form, "text": file.decode().replace("Long", f"{form} 2")}),
+            ):
+                is_file = isinstance(body, bytes)
+                kind = f"application/{form if is_file else 'json'}"
+                answer = editor.generic("POST", f"{URL}import/", body, content_type=kind)
+                assert answer.status_code == 201, answer.content
+
+    @pytest.mark.parametrize("form", ["yaml", "json"])
     def test_a_round_trip_changes_nothing(self, editor, workflow, form):
         config = {"inputs": {"text": "no", "null": None, "n": 1e5, "list": ["1e5", {"~": True}]}}
         retried = {"retry": {"initial_seconds": 0.5}, "fallback": {"output": {"by": None}}}

@@ -4,7 +4,7 @@ from workflows.errors import MgxError
 
 
 class BodyTooLarge(MgxError):
-    """The body is longer than ``settings.MGX_MAX_BODY_BYTES``."""
+    """The body is longer than ``workflows.api.parsers.most_bytes``."""
 
     code = "body_too_large"
 

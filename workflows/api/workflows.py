@@ -7,7 +7,11 @@ from typing import Any, Literal
 
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import (
+    OpenApiParameter,
+    PolymorphicProxySerializer,
+    extend_schema,
+)
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -132,7 +136,7 @@ class ImportRequest(StrictSerializer):
 
 
 class ImportQuery(StrictSerializer):
-    """What the address says of a definition where the body is its YAML."""
+    """What the address says of a definition where the body is its file."""
 
     workspace = TextField(required=False, max_length=100)
     project = TextField(required=False, max_length=100)
@@ -271,6 +275,9 @@ class Validation(ApiView):
         return Response(self.get_serializer(report).data)
 
 
+_OF_A_FILE = "Where the body is the file itself"
+
+
 class Import(ApiView):
     serializer_class = WorkflowSerializer
     parser_classes = [StrictJSONParser, YAMLTextParser]
@@ -278,20 +285,30 @@ class Import(ApiView):
 
     @extend_schema(
         parameters=[
-            OpenApiParameter("workspace", str, description="Where the body is YAML"),
-            OpenApiParameter("project", str, description="Where the body is YAML"),
-            OpenApiParameter("draft", bool, description="Where the body is YAML"),
+            OpenApiParameter("workspace", str, description=_OF_A_FILE),
+            OpenApiParameter("project", str, description=_OF_A_FILE),
+            OpenApiParameter("draft", bool, description=_OF_A_FILE),
         ],
-        request={"application/json": ImportRequest, "application/yaml": OpenApiTypes.STR},
+        request={
+            "application/json": PolymorphicProxySerializer(
+                "ImportBody", [WorkflowDocument, ImportRequest], resource_type_field_name=None
+            ),
+            "application/yaml": OpenApiTypes.STR,
+        },
         responses={201: WorkflowSerializer},
     )
     @idempotent
     def post(self, request: Request) -> Response:
-        """Store a definition from YAML or JSON as a new workflow."""
+        """Store a definition from YAML or JSON as a new workflow.
+
+        The body is the file itself, as ``export/`` gives it, or an object with its ``text``. It
+        may be as long as a definition, which is longer than other bodies may be.
+        """
         given = read_object(request.data)
         if request.content_type.lower().startswith(YAMLTextParser.media_type):
-            asked = read_input(ImportQuery, request.query_params.dict())
-            given = {**given, **asked, "draft": asked["draft"] == "true"}
+            given = {**given, **_asked_of_import(request)}
+        elif "steps" in given:
+            return _create(request, given, _asked_of_import(request))
         about = read_input(ImportRequest, given)
         return _create(request, _read_text(about["text"], about["format"]), about)
 
@@ -376,6 +393,12 @@ def _expecting(request: Request, in_body: Any) -> Iterator[int | None]:
         yield in_body
     except StaleRevision as stale:
         raise Conflict(stale.message, code=stale.code, **stale.facts) from None
+
+
+def _asked_of_import(request: Request) -> dict[str, Any]:
+    """Return what stands in the address where the body is a file."""
+    asked = read_input(ImportQuery, request.query_params.dict())
+    return {**asked, "draft": asked["draft"] == "true"}
 
 
 def _read_text(text: str, format: Literal["yaml", "json"]) -> Any:
