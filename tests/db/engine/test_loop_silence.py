@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from tests.db.engine.scenes import (
     Scene,
@@ -43,6 +44,7 @@ def mortal() -> Iterator[Driver]:
     """A driver whose process is this one, and ends as far as the database can tell."""
 
     def die() -> None:
+        connection.close()
         raise SystemExit
 
     driver = Driver(end_process=die)
