@@ -1,5 +1,6 @@
 """What follows: the planner is asked, and what it says is begun, until nothing moves any more."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -69,9 +70,9 @@ class Advance:
     def close_gates(self, runs: list[Run]) -> None:
         """Record what the open gates of runs came to."""
         sent_back: list[tuple[Run, StepRecord, Revise]] = []
+        late: list[tuple[GateHandler, UUID]] = []
         for gate, steps in open_gates(run for run in runs if not run.is_paused).items():
             outcomes = gate.close(list(steps))
-            late: list[UUID] = []
             for step_execution_id, (run, record) in steps.items():
                 if outcome := outcomes.get(step_execution_id):
                     if record.pauses and isinstance(outcome, Completed | Revise):
@@ -81,14 +82,25 @@ class Advance:
                     if isinstance(outcome, Revise):
                         sent_back.append((run, record, outcome))
                     if isinstance(outcome, Failed) and outcome.is_timeout:
-                        late.append(step_execution_id)
+                        late.append((gate, step_execution_id))
                 elif record.due_at and record.due_at <= self._now:
                     record.due_at = run.due[record.name] = self._now + _ASK_AGAIN
                     self._moves.written[record.id] = (run.id, record)
-            if late:
-                self._report.add(gate.withdraw(late, self._now, SYSTEM))
         for run, record, outcome in sorted(sent_back, key=lambda sent: sent[1].name):
             self._revisions.send_back(run, record, outcome)
+        for gate, step_execution_id in late:
+            self._report.add(gate.withdraw([step_execution_id], self._now, SYSTEM))
+
+    def end_late(self, runs: Iterable[Run]) -> None:
+        """End the runs and the blocks whose time is up, from the top, for they take along what runs
+        below them: that is left alone then."""
+        for run in sorted(runs, key=lambda run: run.depth):
+            if run.is_paused or run.id in self._report.cancelled:
+                continue
+            if (deadline := run.deadline()) and deadline <= self._now:
+                self._runs.time_out(run)
+            else:
+                self._blocks.stop_late(run)
 
     def ask(self) -> None:
         """Ask people what steps have stopped for."""
@@ -121,12 +133,8 @@ class Advance:
 
     def _plan(self, run: Run) -> None:
         run.more_since, waits_since = None, run.more_since
-        if run.id in self._runs.left or run.is_paused:
+        if run.is_paused or run.id in self._runs.left or run.id in self._report.cancelled:
             return
-        if (deadline := run.deadline()) and deadline <= self._now:
-            self._runs.time_out(run)
-            return
-        self._blocks.stop_late(run)
         for name in [n for n, due in run.retrying.items() if due <= self._now]:
             if self._budget.is_spent:
                 break  # it stays due

@@ -21,19 +21,42 @@ _RUN_ENDED = {
     ExecutionStatus.FAILED: (EventType.WORKFLOW_FAILED, "failed"),
     ExecutionStatus.TIMEOUT: (EventType.WORKFLOW_FAILED, "ran out of time"),
 }
+#: What is told with the row of a step, and of nothing that is not written.
+_OF_ROWS = {
+    EventType.STEP_STARTED,
+    EventType.STEP_RETRYING,
+    *(event_type for event_type, _ in _STEP_ENDED.values()),
+}
 
 
 class Reporter:
-    """Collects the events of one turn."""
+    """Collects the events of one turn.
 
-    __slots__ = ("events",)
+    ``cancelled``: the runs that a handler has ended, with what it was told to withdraw. Their rows
+    are written, and the turn writes nothing else of them.
+    """
+
+    __slots__ = ("cancelled", "events")
 
     def __init__(self) -> None:
         self.events: list[EventDraft] = []
+        self.cancelled: set[UUID | None] = set()
 
     def add(self, drafts: Iterable[EventDraft]) -> None:
         """Add the events of a handler."""
-        self.events.extend(drafts)
+        for draft in drafts:
+            self.events.append(draft)
+            if draft.event_type == EventType.WORKFLOW_CANCELLED:
+                self.cancelled.add(draft.workflow_execution_id)
+
+    @property
+    def of_what_is_written(self) -> list[EventDraft]:
+        """The events, but those of what the steps came to of runs that were then cancelled."""
+        return [
+            draft
+            for draft in self.events
+            if draft.event_type not in _OF_ROWS or draft.workflow_execution_id not in self.cancelled
+        ]
 
     def started(self, run: Run, record: StepRecord, agent_name: str = "") -> None:
         data = _of_step(record)

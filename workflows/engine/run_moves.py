@@ -32,7 +32,8 @@ class RunMoves:
 
     def conclude(self, runs: Collection[Run], *, is_draining: bool) -> None:
         """Say where runs stand after their steps have moved, and leave those that only wait."""
-        kept = [run for run in runs if run.id not in self.left]
+        over = self.left.keys() | self._report.cancelled
+        kept = [run for run in runs if run.id not in over]
         _note_who_waits_for_people([run for run in kept if run.is_idle and not run.is_paused])
         for run in kept:
             stood_still = run.stands_still

@@ -172,6 +172,7 @@ class Turn:
             self._advance.close_gates(self._to_look_at)
         self._moves.settle()  # first, so that what has ended makes room for what begins
         if not self._is_draining:
+            self._advance.end_late(self._touched.values())
             self._advance.until_nothing_moves(list(self._touched.values()))
         self._runs.conclude(self._touched.values(), is_draining=self._is_draining)
         self._write()
@@ -190,14 +191,15 @@ class Turn:
         is_due = any(
             release.wake_at and release.wake_at <= self.now for release in self._runs.left.values()
         )
+        cancelled = self._report.cancelled
+        steps = [step for step in self._moves.written.values() if step[0] not in cancelled]
+        runs = [run for run in self._runs.written.values() if run.id not in cancelled]
         with together():
-            write_steps(self._moves.written.values())
+            write_steps(steps)
             self._limits.write()
-            write_executions(
-                self._runs.written.values(), driver_id=self.driver_id, released=self._runs.left
-            )
+            write_executions(runs, driver_id=self.driver_id, released=self._runs.left)
             if is_due:
                 wake_engine()
             if children := [*children, *self._broken_children]:
                 wake_parents(children, self.now)
-            append_events(self._report.events, self.now)
+            append_events(self._report.of_what_is_written, self.now)

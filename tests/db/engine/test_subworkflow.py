@@ -231,6 +231,35 @@ def test_a_child_whose_step_has_no_time_left_is_cancelled_whatever_it_waits_for(
     assert len(events_of(child.id, "approval_cancelled", "workflow_cancelled")) == 2
 
 
+def test_a_child_that_would_go_on_in_the_turn_in_which_it_is_cancelled_does_not(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    """One driver has both runs, and hears of all of it at once."""
+    scene.workflow(task("long"), task("next", after=["long"]), name="Long")
+    run = scene.run(call(workflow="Long"), timeout_seconds=60)
+    hand.turn()
+    hand.turn()
+    hand.turn(hand.result("long"), ahead=61)
+    [child] = children(run)
+    assert (row(run).status, row(child).status) == ("timeout", "cancelled")
+    assert statuses(child) == {"long": "cancelled"}
+    assert not hand.begun
+    hand.work()
+    assert row(child).status == "cancelled"
+
+
+def test_a_child_whose_time_is_up_when_its_runs_is_ends_once(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    scene.workflow({"name": "w", "step_type": "wait", "config": {"seconds": 90}}, name="Slow")
+    run = scene.run(call(workflow="Slow", timeout_seconds=60), timeout_seconds=60)
+    hand.turn()
+    hand.turn()
+    hand.turn(ahead=70)
+    [child] = children(run)
+    assert (row(run).status, row(child).status) == ("timeout", "cancelled")
+
+
 def test_the_time_that_a_child_takes_is_time_of_the_run(scene: Scene, hand: DriverByHand) -> None:
     scene.workflow(task("long"), name="Long")
     run = scene.run(call(workflow="Long"), gate("g"), timeout_seconds=60)
