@@ -326,10 +326,14 @@ def _run(sql: str, columns: Sequence[Column], rows: Sequence[Row]) -> None:
 
 def _in_portions(columns: Sequence[Column], rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     """Yield rows, as many together as one statement may carry."""
-    texts = [index for index, column in enumerate(columns) if column.type == "jsonb"]
+    places = [index for index, column in enumerate(columns) if column.type == "jsonb"]
+    texts = (text for index in places for row in rows if isinstance(text := row[index], RawJson))
+    if sum(map(len, texts)) <= _LARGEST:
+        yield rows
+        return
     begin = size = 0
     for number, row in enumerate(rows):
-        length = sum(len(row[index]) for index in texts if isinstance(row[index], RawJson))
+        length = sum(len(row[index]) for index in places if isinstance(row[index], RawJson))
         if size + length > _LARGEST and number > begin:
             yield rows[begin:number]
             begin, size = number, 0

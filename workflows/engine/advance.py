@@ -192,7 +192,7 @@ class Advance:
 
     def _begin(self, run: Run, frame: Frame, name: str) -> None:
         self._start(run, frame, name)
-        self._budget.spend(steps=1, size=len(run.record(frame, name).input_data or ""))
+        self._budget.spend(steps=1, size=len(run.records[name + frame.suffix].input_data or ""))
 
     def _start(self, run: Run, frame: Frame, name: str) -> None:
         record = run.record(frame, name)
