@@ -11,7 +11,10 @@ from approvals.models import ApprovalDecision, WorkflowStepApproval
 from tests.db.engine.by_hand import DriverByHand
 from workflows.models import Membership, User, Workspace
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.promise("P16 bad decisions over REST"),
+]
 
 URL = "/api/v1/approvals/"
 WORKFLOWS = "/api/v1/workflows/"

@@ -13,7 +13,10 @@ from mgx.api import urlpatterns
 from workflows.api import accounts
 from workflows.models import Workflow, WorkflowExecution
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.promise("P16 bad calls over REST"),
+]
 
 NO_WORKFLOW = "/api/v1/workflows/00000000-0000-0000-0000-000000000000/"
 

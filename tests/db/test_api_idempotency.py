@@ -39,6 +39,7 @@ def operator(api, workflow):
     return api("operator")
 
 
+@pytest.mark.promise("P14 calls that are repeated")
 @pytest.mark.django_db
 class TestRepeating:
     def test_the_same_call_gets_the_same_answer_and_one_effect(self, operator):
@@ -124,6 +125,7 @@ class TestRepeating:
             assert again["Idempotent-Replayed"] == "true", path
 
 
+@pytest.mark.promise("P14 crashes before and after the commit of a call")
 @pytest.mark.django_db(transaction=True)
 class TestCrashes:
     def test_a_crash_before_the_commit_leaves_nothing(self, operator, monkeypatch):
@@ -192,6 +194,7 @@ def _same_client(client):
     return copy
 
 
+@pytest.mark.promise("P14 calls with one key at once")
 @pytest.mark.django_db(transaction=True)
 class TestAtOnce:
     def test_thirty_starts_with_one_key_are_one_run(self, operator):

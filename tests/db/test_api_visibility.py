@@ -20,7 +20,10 @@ from mgx.api import urlpatterns
 from tests.db.foreign_rows import FOREIGN, SECRET, fill_everything, models_with_ids
 from workflows.models import Project, Workflow, Workspace
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.promise("P15 every route of the API with foreign ids, in each role"),
+]
 
 ROLES = ("viewer", "operator", "approver", "editor", "admin")
 METHODS = ("get", "post", "put", "patch", "delete")

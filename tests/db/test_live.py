@@ -244,8 +244,10 @@ async def test_a_socket_behind_the_window_gets_every_event_from_the_table(
         assert socket.seqs == list(range(1, 401))
 
 
-async def test_clients_that_reconnect_get_every_event_once_in_order(workspace, bearer) -> None:
-    """P13: sockets dropped at random, 2,000 events of overlapping transactions."""
+@pytest.mark.promise("P13 sockets dropped at random, events of overlapping transactions")
+async def test_clients_that_reconnect_get_every_event_once_in_order(
+    workspace, bearer, record_property
+) -> None:
     total, writers = 2_000, 4
 
     def produce(seed: int) -> None:
@@ -275,6 +277,7 @@ async def test_clients_that_reconnect_get_every_event_once_in_order(workspace, b
     for thread in threads:
         thread.join()
     assert all(seqs == list(range(1, total + 1)) for seqs in results)
+    record_property("figures", f"{len(results)} sockets, {total} events once and in order")
 
 
 async def test_many_sockets_cost_one_reading(workspace, bearer, monkeypatch) -> None:

@@ -18,7 +18,10 @@ from workflows.live.rights import CloseCode, Refused
 from workflows.models import User
 from workflows.services.access import issue_token
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.promise("P15 every page, the admin and sockets with foreign ids, in each role"),
+]
 
 ROLES = ("viewer", "operator", "approver", "editor", "admin")
 #: The API and the admin have a matrix of their own.

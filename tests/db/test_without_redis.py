@@ -1,4 +1,4 @@
-"""P12: without Redis, or with one that says nothing, decisions are taken and nothing is lost."""
+"""Without Redis, or with one that says nothing, decisions are taken and nothing is lost."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -14,7 +14,12 @@ from approvals.services.requests import create_approval_request
 from workflows.clock import database_now
 from workflows.streams import Reading
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.promise(
+        "P12 decisions and their mail without Redis, and with one that says nothing"
+    ),
+]
 
 OPTIONS = {"socket_connect_timeout": 0.02, "socket_timeout": 0.02}
 

@@ -101,11 +101,11 @@ def claimants(installation: Installation) -> Iterator[Claimants]:
     made.close()
 
 
+@pytest.mark.promise("P18 40 claimants of 5 places, their processes killed")
 @pytest.mark.parametrize("seed", seeds())
 def test_forty_who_claim_and_die_never_take_more_than_the_quota_and_lose_nothing(
     claimants: Claimants, record_property: Note, seed: int
 ) -> None:
-    record_property("promise", "P18 40 claimants of 5 places, their processes killed")
     claimants.run(
         "claimants.hire(4, 10);"
         f"claimants.start_runs({RUNS}, {STEPS}, quota={QUOTA}, seconds={SECONDS})"
@@ -156,10 +156,10 @@ def _check_results(claimants: Claimants) -> None:
         assert done[str(run).replace("-", ""), name, said["attempt"]] == said["pid"]
 
 
+@pytest.mark.promise("P18 agents assigned in turn by 4 processes")
 def test_agents_take_turns_exactly_whoever_assigns(
     claimants: Claimants, record_property: Note
 ) -> None:
-    record_property("promise", "P18 agents assigned in turn by 4 processes")
     claimants.run(f"claimants.hire({AGENTS}, {ASSIGNED})")
     for number in range(PROCESSES):
         claimants.begin(f"assign({number}, {ASSIGNED // PROCESSES})")
@@ -172,10 +172,10 @@ def test_agents_take_turns_exactly_whoever_assigns(
     record_property("figures", f"{ASSIGNED} assignments to {AGENTS} agents, as many to each")
 
 
+@pytest.mark.promise("P20 the same entries handed on by 4 processes at once")
 def test_what_several_processes_hand_on_at_once_has_one_owner(
     claimants: Claimants, record_property: Note
 ) -> None:
-    record_property("promise", "P20 the same entries handed on by 4 processes at once")
     claimants.run(f"claimants.hire({PROCESSES + 1}, 1); claimants.remember({KEYS})")
     for number in range(PROCESSES):
         claimants.begin(f"hand_on({number + 1}, {KEYS})")

@@ -20,10 +20,10 @@ Note = Callable[[str, object], None]
 _PENDING = "SELECT count(*) FROM workflow_step_approvals WHERE status = 'pending'"
 
 
+@pytest.mark.promise("P24 the database copied under 20 runs, and restored elsewhere")
 def test_a_copy_made_under_load_is_whole_and_goes_on(
     cluster: Cluster, tmp_path: Path, record_property: Note
 ) -> None:
-    record_property("promise", "P24 the database copied under 20 runs, and restored elsewhere")
     cluster.run("scenes.start(scenes.publish(scenes.STEPS), 20)")
     cluster.start()
     query = cluster.installation.query

@@ -36,10 +36,10 @@ def everything(own_postgresql: OwnPostgresql, tmp_path: Path) -> Iterator[Up]:
     cluster.close()
 
 
+@pytest.mark.promise("P11 PostgreSQL stopped with -m immediate under 30 runs")
 def test_the_database_stops_under_load_and_nothing_is_lost(
     own_postgresql: OwnPostgresql, everything: Up, record_property: Note
 ) -> None:
-    record_property("promise", "P11 PostgreSQL stopped with -m immediate under 30 runs")
     outages, seconds = (5, 5) if IS_LONG else (1, 1)
     up, cluster = everything, Cluster(everything.installation)
     up.wait_until_well()

@@ -29,11 +29,11 @@ once = pytest.mark.skipif(
 )
 
 
+@pytest.mark.promise("P1 the worker exits right before and right after a run's commits")
 def test_a_worker_that_dies_at_a_commit_repeats_no_committed_step(
     cluster: Cluster, record_property: Note
 ) -> None:
     """One run after the other; in each its driver dies at a later commit."""
-    record_property("promise", "P1 the worker exits right before and right after a run's commits")
     commits = list(range(1, 100)) if IS_LONG else [1, 5]
     cluster.run("scenes.publish(scenes.STEPS)")
     cluster.start()
@@ -56,11 +56,11 @@ def test_a_worker_that_dies_at_a_commit_repeats_no_committed_step(
     record_property("figures", f"{len(deaths)} deaths, every run completed, no step repeated")
 
 
+@pytest.mark.promise("P4 30 runs cancelled at random moments")
 @pytest.mark.parametrize("seed", seeds()[:3])
 def test_after_a_cancellation_nothing_starts(
     cluster: Cluster, record_property: Note, seed: int
 ) -> None:
-    record_property("promise", "P4 30 runs cancelled at random moments")
     cluster.run("scenes.start(scenes.publish(scenes.STEPS), 30)")
     cluster.start()
     cluster.run_in_background("decide_everything()")
@@ -82,13 +82,13 @@ def test_after_a_cancellation_nothing_starts(
     record_property("figures", f"{len(cancelled)} cancelled, 0 later starts")
 
 
+@pytest.mark.promise("P2 kill -9 of any process of manage.py up, under load")
 @once
 @pytest.mark.parametrize("seed", seeds()[:1])
 def test_whatever_of_it_is_killed_all_runs_end(
     cluster: Cluster, start_up: Callable[..., Up], record_property: Note, seed: int
 ) -> None:
     """Web, cluster, sentinel, workers, monitor, pusher: one after the other, as the seed says."""
-    record_property("promise", "P2 kill -9 of any process of manage.py up, under load")
     seconds, (least, most) = (600, (3, 8)) if IS_LONG else (4, (0.4, 1.2))
     runs = 40 if IS_LONG else 20
     cluster.run(f"scenes.start(scenes.publish(scenes.STEPS), {runs})")

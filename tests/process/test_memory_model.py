@@ -58,11 +58,11 @@ class History:
         return (each for each in self.said if name in each)
 
 
+@pytest.mark.promise("P19 4 processes on the same keys of agents' memory")
 @pytest.mark.parametrize("seed", seeds())
 def test_processes_see_each_others_writes_and_lose_none(
     installation: Installation, seed: int, record_property: Note
 ) -> None:
-    record_property("promise", "P19 4 processes on the same keys of agents' memory")
     workspace, *agents = installation.shell(_PREPARE).split()
     said = run(installation, seed, workspace, agents)
     history = History(said, dict.fromkeys(agents, 0))

@@ -77,9 +77,9 @@ def left(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
     cluster.close()
 
 
+@pytest.mark.promise("P22 databases of earlier releases, with paused and waiting runs")
 @pytest.mark.parametrize("left", FIXTURES, indirect=True, ids=lambda path: path.name)
 def test_what_an_earlier_release_left_goes_on(left: Cluster, record_property: Note) -> None:
-    record_property("promise", "P22 databases of earlier releases, with paused and waiting runs")
     query = left.installation.query
     before = query("SELECT id, version_id, status FROM workflows_workflowexecution ORDER BY id")
     assert {status for *_, status in before} == {"paused", "pending", "running", "waiting"}

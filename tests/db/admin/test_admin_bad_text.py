@@ -13,7 +13,10 @@ from tests.pages import text
 from workflows.clock import database_now
 from workflows.services.executions import start_execution
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.promise("P16 bad texts in the admin's forms"),
+]
 
 NUL = "kept\0words"
 

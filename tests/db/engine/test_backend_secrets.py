@@ -21,7 +21,12 @@ from tests.db.receiver import Receiver, receiving
 from workflows.models import User, WorkflowExecution
 from workflows.webhooks.signing import new_secret
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.promise(
+        "P23 secrets that models and services tell back, looked for in all that can be read"
+    ),
+]
 
 KEY = "sk-canary/0f9e8d7c6b5a"
 SECRET = new_secret()

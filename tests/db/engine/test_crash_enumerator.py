@@ -270,10 +270,10 @@ def calls(world: World) -> Counter[str]:
     return Counter({name: len(keys) for name, keys in world.ledger.keys.items()})
 
 
+@pytest.mark.promise("P1 a death before and after every commit and every body")
 def test_wherever_a_process_dies_the_run_ends_as_if_it_had_not(
     scene: Scene, workflow: Workflow, record_property: Any
 ) -> None:
-    record_property("promise", "P1 a death before and after every commit and every body")
     whole = live(scene, workflow, 0)
     assert whole.execution.status == "completed"
     assert {s[0] for s in whole.picture()["steps"].values()} == {"completed", "failed", "skipped"}

@@ -44,6 +44,7 @@ class Answer(NamedTuple):
     body: dict[str, Any]
 
 
+@pytest.mark.promise("P5 many clients with mixed verbs on the same requests")
 @pytest.mark.django_db(transaction=True)
 def test_of_many_clients_with_mixed_verbs_one_wins_each_request(
     scene: Scene,
@@ -53,7 +54,6 @@ def test_of_many_clients_with_mixed_verbs_one_wins_each_request(
     record_property: Callable[[str, Any], None],
 ) -> None:
     clients, count = ((50, 100) if IS_POSTGRESQL else (20, 20)) if IS_LONG else (8, 6)
-    record_property("promise", f"P5 {clients} clients with mixed verbs on {count} requests")
     people = [make_member(f"person{n}", scene.workspace, "approver") for n in range(clients)]
     apis = [make_api(person) for person in people]
     runs = [scene.run(gate("g"), task("act", after=["g"])) for _ in range(count // 2)]
@@ -88,7 +88,7 @@ def test_of_many_clients_with_mixed_verbs_one_wins_each_request(
         assert ApprovalDecision.objects.filter(approval=approval).count() == 1
         ends = Event.objects.filter(approval_id=approval.id).exclude(event_type="approval_required")
         assert ends.count() == 1
-    record_property("figures", f"{len(answers)} decisions, {count} won")
+    record_property("figures", f"{clients} clients, {len(answers)} decisions, {count} won")
 
 
 def _say(api: APIClient, client: int, approval_id: UUID, chance: random.Random) -> Answer:
@@ -100,15 +100,14 @@ def _say(api: APIClient, client: int, approval_id: UUID, chance: random.Random) 
     return Answer(approval_id, client, said, answer.status_code, answer.json())
 
 
+@pytest.mark.promise("P6 a vote and its retraction cut off before or after the commit")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("is_committed", [False, True], ids=["before", "after"])
 def test_a_vote_and_its_taking_back_count_if_they_were_committed(
     scene: Scene,
     hand: DriverByHand,
     is_committed: bool,
-    record_property: Callable[[str, Any], None],
 ) -> None:
-    record_property("promise", "P6 a vote and its retraction cut off before or after the commit")
     run = scene.run(gate("g", min_approvals=2), task("act", after=["g"]))
     hand.turn()
     request = WorkflowStepApproval.objects.get(workflow_execution=run)
@@ -132,6 +131,7 @@ LOSSES: dict[str, Callable[[User], Any]] = {
 }
 
 
+@pytest.mark.promise("P7 removed, deactivated, demoted: a token and a session that stay")
 @pytest.mark.parametrize("names", [[], ["user123"]], ids=["all", "name"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_who_has_lost_the_right_is_refused_at_the_next_call_of_every_door(
@@ -141,9 +141,7 @@ def test_who_has_lost_the_right_is_refused_at_the_next_call_of_every_door(
     client_for: Callable[[str], Client],
     loss: str,
     names: list[str],
-    record_property: Callable[[str, Any], None],
 ) -> None:
-    record_property("promise", f"P7 {loss}, with a token and a session that stay")
     user = scene.users["approver"]
     run = scene.run(gate("g", required_approvers=names))
     hand.turn()
@@ -161,6 +159,7 @@ def test_who_has_lost_the_right_is_refused_at_the_next_call_of_every_door(
     assert request.status == "pending"
 
 
+@pytest.mark.promise("P7 a token that was revoked")
 def test_a_token_that_was_revoked_decides_nothing(
     scene: Scene, hand: DriverByHand, make_api: Callable[..., APIClient]
 ) -> None:
@@ -174,6 +173,7 @@ def test_a_token_that_was_revoked_decides_nothing(
     assert answer.status_code == 401
 
 
+@pytest.mark.promise("P8 mutations between view and click")
 def test_exactly_what_was_seen_is_approved_and_runs(
     scene: Scene,
     hand: DriverByHand,
@@ -181,7 +181,6 @@ def test_exactly_what_was_seen_is_approved_and_runs(
     record_property: Callable[[str, Any], None],
 ) -> None:
     mutations = 50 if IS_LONG else 5
-    record_property("promise", f"P8 {mutations} mutations between view and click")
     schema = {"properties": {"n": {"type": "integer", "x-edits": "/plan/n"}}}
     run = scene.run(
         task("plan", inputs={"n": 0}),

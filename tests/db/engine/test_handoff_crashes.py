@@ -95,10 +95,10 @@ def live(scene: Scene, workflow: Workflow, at: int) -> Crew:
     return world
 
 
+@pytest.mark.promise("P20 three steps and a person hand on, a death at every commit")
 def test_wherever_a_process_dies_each_handoff_is_made_once(
     scene: Scene, record_property: Any
 ) -> None:
-    record_property("promise", "P20 three steps and a person hand on, a death at every commit")
     for slug in CREW:
         scene.agent(slug, config={"task": "crash.async"})
     with temporary("crash.async")(_async):

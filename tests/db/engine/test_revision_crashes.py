@@ -65,10 +65,10 @@ def live(scene: Scene, workflow: Workflow, at: int) -> Revised:
     return world
 
 
+@pytest.mark.promise("P10 three revisions, a death before and after every commit")
 def test_wherever_a_process_dies_each_revision_is_made_once(
     scene: Scene, record_property: Any
 ) -> None:
-    record_property("promise", "P10 three revisions, a death before and after every commit")
     with temporary("crash.async")(_async):
         workflow = scene.workflow(*STEPS)
         whole = live(scene, workflow, 0)

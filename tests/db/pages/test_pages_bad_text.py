@@ -13,7 +13,10 @@ from tests.db.kept import everything_kept
 from tests.pages import html, text
 from workflows.clock import database_now
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.promise("P16 bad texts in forms"),
+]
 
 NUL = "kept\0words"
 SCHEMA = {"type": "object", "properties": {"note": {"type": "string"}}}

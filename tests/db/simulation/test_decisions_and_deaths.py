@@ -21,12 +21,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ROUNDS = 100
 
 
+@pytest.mark.promise("P6 a decision cut off before or after its commit, early ones")
 def test_what_counts_is_what_was_committed(
     workspace: Workspace, users: dict[str, object], record_property: Any
 ) -> None:
     """Whoever decides dies before or after the commit, while the run is held by a driver that
     works on it, by nobody, or by one that died as soon as it had asked."""
-    record_property("promise", "P6 a decision cut off before or after its commit, early ones")
     scene = Scene(workspace, users)
     workflow = scene.workflow(gate("gate"), task("beside"), task("after", after=["gate"]))
     draw = random.Random(6)  # noqa: S311  (a test's own)

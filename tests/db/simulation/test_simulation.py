@@ -30,6 +30,7 @@ def seeds(group: int) -> list[int]:
     return list(range(1 + group, 1 + SEEDS, GROUPS))
 
 
+@pytest.mark.promise("P2 P3 P9 seeds of drivers that die, sleep, hear late and twice")
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_whatever_goes_wrong_every_run_ends_as_it_must(
     workspace: Workspace,
@@ -41,7 +42,6 @@ def test_whatever_goes_wrong_every_run_ends_as_it_must(
 ) -> None:
     caplog.set_level(logging.CRITICAL, "workflows")
     settings.MGX_MAX_CRASHES = 1_000
-    record_property("promise", "P2 P3 P9 seeds of drivers that die, sleep, hear late and twice")
     faults = 0
     for seed in seeds(group):
         with transaction.atomic():
