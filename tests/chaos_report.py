@@ -1,8 +1,9 @@
 """One line for each promise: what was done to it, whether it held, and in figures.
 
-A test says which one it is about, ``record_property("promise", "P4 runs cancelled at random")``,
-and at its end what it counted, ``record_property("figures", …)``. With ``-p tests.chaos_report``
-pytest adds that to the file MGX_CHAOS_REPORT; ``python -m tests.chaos_report FILE`` sums it up.
+A test says which one it is about, ``@pytest.mark.promise("P4 runs cancelled at random")``, and at
+its end what it counted, ``record_property("figures", …)``. With ``-p tests.chaos_report`` pytest
+adds that to the file MGX_CHAOS_REPORT; ``python -m tests.chaos_report FILE`` sums it up. A promise
+is broken where a test of it fails, also in its setup or afterwards; none may be without a test.
 """
 
 import json
@@ -14,6 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+PROMISES = [f"P{number}" for number in range(1, 25)]
+
+HELD, BROKEN, LEFT_OUT = "held", "BROKEN", "left out"
 
 
 class Entry(NamedTuple):
@@ -34,8 +39,7 @@ class Report:
         self._entries: list[Entry] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when == "call":
-            self._entries += entries_of(report)
+        self._entries += entries_of(report)
 
     def pytest_sessionfinish(self) -> None:
         with self._path.open("a") as file:
@@ -48,36 +52,52 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Report(Path(path)), "chaos_report")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for mark in item.iter_markers("promise"):
+            item.user_properties.append(("promise", mark.args[0]))
+
+
 def entries_of(report: pytest.TestReport) -> Iterable[Entry]:
-    """Return an entry for each promise that a test was about."""
-    said: dict[str, Any] = dict(report.user_properties)
-    if "promise" not in said:
+    """Return an entry for each promise that a test was about, when it has failed, or is over."""
+    is_over = report.when == "call" or report.skipped
+    if not (is_over or report.failed):
         return
-    result = {"passed": "held", "failed": "BROKEN"}.get(report.outcome, "left out")
+    said: dict[str, Any] = dict(report.user_properties)
+    result, figures = {
+        "passed": (HELD, str(said.get("figures", "passed: 1"))),
+        "failed": (BROKEN, f"{report.nodeid} ({report.when})"),
+        "skipped": (LEFT_OUT, "left out: 1"),
+    }[report.outcome]
     is_postgresql = os.environ.get("DATABASE_URL", "").startswith("postgres")
     database = "PostgreSQL" if is_postgresql else "SQLite"
-    promises, done = re.split(r" (?!P\d)", said["promise"], maxsplit=1)
-    for promise in promises.split():
-        yield Entry(promise, done, result, str(said.get("figures", report.nodeid)), database)
+    for name, words in report.user_properties:
+        if name == "promise":
+            promises, done = re.split(r" (?!P\d)", str(words), maxsplit=1)
+            for promise in promises.split():
+                yield Entry(promise, done, result, figures, database)
 
 
 def lines(entries: Iterable[Entry]) -> Iterable[str]:
     """Return one line a promise, in the order of their numbers."""
-    by_promise: dict[str, list[Entry]] = {}
+    by_promise: dict[str, list[Entry]] = {promise: [] for promise in PROMISES}
     for entry in entries:
-        by_promise.setdefault(entry.promise, []).append(entry)
-    for promise in sorted(by_promise, key=lambda name: int(name[1:])):
-        said = by_promise[promise]
-        broken = any(entry.result == "BROKEN" for entry in said)
+        by_promise[entry.promise].append(entry)
+    for promise, said in by_promise.items():
+        results = {entry.result for entry in said}
+        result = next((r for r in (BROKEN, HELD, LEFT_OUT) if r in results), "no test")
         done = "; ".join(dict.fromkeys(entry.done for entry in said))
         figures = "; ".join(f"{database}: {text}" for database, text in _figures(said))
-        yield f"{promise:<4}{'BROKEN' if broken else 'held':<8}{done} | {figures}"
+        yield f"{promise:<4}{result:<9}{done} | {figures}".rstrip(" |")
 
 
 def _figures(entries: list[Entry]) -> Iterable[tuple[str, str]]:
     """Return what was counted on each database; where several say the same, their sum."""
     alike: dict[tuple[str, str], list[str]] = {}
     for entry in entries:
+        if entry.result == BROKEN:
+            yield entry.database, entry.figures
+            continue
         words = re.sub(r"\d+", "#", entry.figures)
         alike.setdefault((entry.database, words), []).append(entry.figures)
     for (database, words), texts in alike.items():
@@ -90,7 +110,8 @@ def main(path: Path) -> int:
     entries = [Entry(*json.loads(line)) for line in path.read_text().splitlines()]
     for line in lines(entries):
         sys.stdout.write(line + "\n")
-    return int(not entries or any(entry.result == "BROKEN" for entry in entries))
+    is_broken = any(entry.result == BROKEN for entry in entries)
+    return int(is_broken or {entry.promise for entry in entries} != set(PROMISES))
 
 
 if __name__ == "__main__":
