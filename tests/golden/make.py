@@ -35,12 +35,17 @@ for run in scenes.WorkflowExecution.objects.filter(status="waiting").order_by("i
     pause_execution(run.id, user=None)
 """
 _LATER = """
-scenes.start(scenes.Workflow.objects.get(), 4)
+from workflows.services.definitions import publish, replace_draft
+workflow = scenes.Workflow.objects.get()
+steps = [*scenes.STEPS[:-1], scenes.step("end", "check", "beside")]
+publish(replace_draft(workflow, {"name": workflow.name, "steps": steps}, user=None), user=None)
+scenes.start(workflow, 4)
 """
 
 
 def make(directory: Path) -> Path:
-    """Leave runs paused, waiting, in the middle of a step and not yet begun; write them down."""
+    """Leave runs paused, waiting, in the middle of a step and, of a newer version of the workflow,
+    not yet begun; write them down."""
     path = directory / "mgx.sqlite3"
     installation = Installation(directory, f"sqlite:///{path}")
     installation.manage("migrate", "--verbosity", "0")

@@ -148,20 +148,6 @@ class Cluster:
 
         eventually(is_over, seconds, f"the end of all runs: {self.statuses()}", self.log)
 
-    def wait_for_half(self) -> None:
-        """Wait until half of the steps that have not ended now have."""
-
-        def ended() -> int:
-            [(count,)] = self.installation.query(
-                "SELECT count(*) FROM workflows_workflowstepexecution"
-                " WHERE completed_at IS NOT NULL"
-            )
-            return int(count)
-
-        [(runs,)] = self.installation.query("SELECT count(*) FROM workflows_workflowexecution")
-        enough = (8 * runs + ended()) // 2
-        eventually(lambda: ended() >= enough, 60, "half of the steps", self.log)
-
     def ledger(self, name: str = "ledger") -> list[tuple[str, str, int, int, float]]:
         """Return execution, step, attempt, process and time of everything that ran."""
         path = self.installation.directory / name

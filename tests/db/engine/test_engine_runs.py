@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -330,6 +331,43 @@ def test_a_decision_of_a_run_that_nobody_holds_goes_on_at_once(scene: Scene) -> 
     assert result.approval.responded_at is not None
     assert (started - result.approval.responded_at).total_seconds() < 0.5
     assert ApprovalDecision.objects.filter(approval=result.approval).count() == 1
+
+
+@pytest.mark.promise("P21 a driver that stops under short and long steps")
+def test_a_driver_that_stops_ends_what_is_short_and_hands_back_what_is_long(
+    scene: Scene, engine: Driver, launch: Callable[[], Driver], settings: Any
+) -> None:
+    settings.MGX_DRAIN_SECONDS = 2
+    is_stopping = threading.Event()
+    began: list[str] = []
+
+    @temporary("test.short")
+    async def short() -> None:
+        began.append("short")
+        while not is_stopping.is_set():
+            await asyncio.sleep(0.01)
+
+    @temporary("test.long")
+    async def long() -> None:
+        began.append("long")
+        if began.count("long") == 1:
+            await asyncio.sleep(600)
+
+    with short, long:
+        execution = scene.run(task("s", "test.short"), task("l", "test.long"))
+        eventually(lambda: len(began) == 2, "both")
+        engine.stop()
+        is_stopping.set()
+        assert engine.join(10)
+        steps = steps_of(execution)
+        assert {n: (s.status, s.attempts) for n, s in steps.items()} == {
+            "s": ("completed", 1),
+            "l": ("retrying", 0),
+        }
+        launch()
+        assert ended(execution).status == "completed"
+    assert sorted(began) == ["long", "long", "short"]
+    assert {(s.attempts, s.crashes) for s in steps_of(execution).values()} == {(1, 0)}
 
 
 def test_a_driver_stops_and_says_so(engine: Driver) -> None:

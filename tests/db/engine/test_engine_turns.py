@@ -30,10 +30,12 @@ from workflows.errors import Conflict
 from workflows.models import (
     EngineDriver,
     Event,
+    Workflow,
     WorkflowExecution,
     WorkflowStepExecution,
     WorkflowVersion,
 )
+from workflows.services.definitions import publish, replace_draft
 from workflows.services.executions import cancel_execution
 
 pytestmark = pytest.mark.django_db
@@ -387,6 +389,7 @@ def test_a_driver_that_drains_starts_and_claims_nothing(scene: Scene, hand: Driv
     assert row(execution).status == row(late).status == "completed"
 
 
+@pytest.mark.promise("P21 what a stopping driver cannot finish")
 def test_what_a_stopping_driver_cannot_finish_is_handed_back_uncharged(
     scene: Scene, hand: DriverByHand
 ) -> None:
@@ -424,6 +427,24 @@ def test_a_driver_that_stops_after_a_fault_leaves_nothing_behind(
     other = DriverByHand()
     other.work()
     assert row(execution).status == "completed"
+
+
+@pytest.mark.promise("P22 another version published while a run waits")
+def test_a_run_keeps_to_its_version_whatever_is_published_meanwhile(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    workflow = scene.workflow(gate("g"), task("old", after=["g"]))
+    execution = scene.start(workflow)
+    hand.turn()
+    document = {"name": workflow.name, "steps": [gate("g"), task("new", after=["g"])]}
+    publish(replace_draft(workflow, document, user=None), user=None)
+    later = scene.start(Workflow.objects.get())
+    hand.turn()
+    for run in (execution, later):
+        scene.decide(run)
+    DriverByHand().work()  # it has to read the definitions
+    assert statuses(execution) == {"g": "completed", "old": "completed"}
+    assert statuses(later) == {"g": "completed", "new": "completed"}
 
 
 # --- what cannot be read or written ---------------------------------------------------------
