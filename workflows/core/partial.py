@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from copy import deepcopy
+from copy import copy
 from itertools import accumulate
 from typing import Any, Final
 
@@ -101,19 +101,19 @@ class PartialReading:
             # What every type has can be checked; what its own fields mean is not known.
             given |= {"step_type": "task", "config": {**config, "task": _NAME}}
             self._note(place, ("step_type",), ("config", "task"))
-        read = self._mended(deepcopy(given), place)
+        read = self._mended(_Patched(given), place)
         if read is not None:
             name = step.get("name")
             name = name if isinstance(name, str) else ""
             self.steps.append((place, read.model_copy(update={"name": name})))
         self._read(inside, (*place, "config", "steps"))
 
-    def _mended(self, given: dict[str, Any], place: Place) -> AnyStep | None:
+    def _mended(self, given: _Patched, place: Place) -> AnyStep | None:
         """Read a step with stand-ins for what is refused; None where that does not help."""
         tries: dict[Place, int] = {}
         for _ in range(_MOST_ROUNDS):
             try:
-                return _reader.validate_python(given)
+                return _reader.validate_python(given.step)
             except ValidationError as error:
                 details = error.errors(include_url=False, include_input=False)
             for detail in details:
@@ -128,13 +128,13 @@ class PartialReading:
                     self._misspelt.add((*place, *path[:-1]))
                 tries[path] = tries.get(path, 0) + 1
                 value = _STAND_INS.get(detail["type"], _ABSENT)
-                _put(given, path, value if tries[path] <= _MOST_TRIES else _ABSENT)
+                given.put(path, value if tries[path] <= _MOST_TRIES else _ABSENT)
                 self._note(place, path)
         return None
 
     def _stand_in_for_all(
         self,
-        given: dict[str, Any],
+        given: _Patched,
         place: Place,
         base: Place,
         about: Sequence[str],
@@ -150,9 +150,9 @@ class PartialReading:
         ):
             self.problems += self.told([problem])
         for name in about:
-            _put(given, (*base, name), _ABSENT)
+            given.put((*base, name), _ABSENT)
         if len(about) > 1:
-            _put(given, (*base, about[0]), _NAME)
+            given.put((*base, about[0]), _NAME)
         self._note(place, *((*base, name) for name in about))
 
     def _note(self, place: Place, *paths: Place) -> None:
@@ -175,15 +175,27 @@ def _path_of(detail: ErrorDetails) -> Place:
     return tuple(within[2:])
 
 
-def _put(step: dict[str, Any], path: Place, value: Any) -> None:
-    """Put a value at a place; nothing: without its key, or the whole list that it stands in."""
-    holder: Any = step
-    with suppress(KeyError, IndexError, TypeError):
-        for key in path[:-1]:
-            holder = holder[key]
-        if value is not _ABSENT:
-            holder[path[-1]] = deepcopy(value)
-        elif isinstance(holder, dict):
-            holder.pop(path[-1], None)
-        else:
-            _put(step, path[:-1], _ABSENT)
+class _Patched:
+    """A step of which places are changed; what is on the way there is copied, and nothing else."""
+
+    def __init__(self, step: dict[str, Any]) -> None:
+        self.step = {**step}
+        self._copied: set[Place] = {()}
+
+    def put(self, path: Place, value: Any) -> None:
+        """Put a value at a place; nothing: without its key, or the whole list it stands in."""
+        holder: Any = self.step
+        with suppress(KeyError, IndexError, TypeError):
+            for length, key in enumerate(path[:-1], start=1):
+                if path[:length] not in self._copied:
+                    holder[key] = copy(holder[key])
+                    self._copied.add(path[:length])
+                holder = holder[key]
+            if value is not _ABSENT:
+                holder[path[-1]] = value
+            elif isinstance(holder, dict):
+                holder.pop(path[-1], None)
+            else:
+                self.put(path[:-1], _ABSENT)
+                return
+            self._copied.discard(path)
