@@ -70,7 +70,7 @@ class Advance:
     def close_gates(self, runs: list[Run]) -> None:
         """Record what the open gates of runs came to."""
         sent_back: list[tuple[Run, StepRecord, Revise]] = []
-        late: list[tuple[GateHandler, UUID]] = []
+        late: dict[GateHandler, list[UUID]] = {}
         for gate, steps in open_gates(run for run in runs if not run.is_paused).items():
             outcomes = gate.close(list(steps))
             for step_execution_id, (run, record) in steps.items():
@@ -82,14 +82,14 @@ class Advance:
                     if isinstance(outcome, Revise):
                         sent_back.append((run, record, outcome))
                     if isinstance(outcome, Failed) and outcome.is_timeout:
-                        late.append((gate, step_execution_id))
+                        late.setdefault(gate, []).append(step_execution_id)
                 elif record.due_at and record.due_at <= self._now:
                     record.due_at = run.due[record.name] = self._now + _ASK_AGAIN
                     self._moves.written[record.id] = (run.id, record)
         for run, record, outcome in sorted(sent_back, key=lambda sent: sent[1].name):
             self._revisions.send_back(run, record, outcome)
-        for gate, step_execution_id in late:
-            self._report.add(gate.withdraw([step_execution_id], self._now, SYSTEM))
+        for gate, step_execution_ids in late.items():
+            self._report.add(gate.withdraw(step_execution_ids, self._now, SYSTEM))
 
     def end_late(self, runs: Iterable[Run]) -> None:
         """End the runs and the blocks whose time is up, from the top, for they take along what runs
