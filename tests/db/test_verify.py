@@ -26,6 +26,7 @@ from workflows.models import (
     WorkflowStepExecution,
     Workspace,
 )
+from workflows.services.definitions import delete_workflow
 
 STEPS = "workflows_workflowstepexecution"
 RUNS = "workflows_workflowexecution"
@@ -242,6 +243,22 @@ def test_a_delegation_may_be_taken_back_after_the_end(done: Done, make_member: A
     done.waiting.refresh_from_db()
     assert done.waiting.status == "completed"
     revoke_delegation(delegation.pk, user=approver)
+    assert violations() == []
+
+
+def test_a_workflow_may_be_deleted_whose_runs_ran_others(done: Done) -> None:
+    child = done.scene.workflow(task("inner"))
+    parent = done.scene.run(
+        {"name": "sub", "step_type": "workflow", "config": {"workflow": child.name}}
+    )
+    for _ in range(3):
+        done.hand.work()
+        WorkflowExecution.objects.filter(completed_at=None).update(wake_at=database_now())
+    inner = WorkflowExecution.objects.get(workflow=child)
+    assert (inner.status, inner.parent_step_id is None) == ("completed", False)
+    delete_workflow(parent.workflow, user=done.scene.users["editor"])
+    inner.refresh_from_db()
+    assert (inner.status, inner.parent_step_id) == ("completed", None)
     assert violations() == []
 
 

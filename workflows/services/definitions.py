@@ -18,6 +18,7 @@ from workflows.models import (
     Workflow,
     WorkflowExecution,
     WorkflowStep,
+    WorkflowStepExecution,
     WorkflowVariable,
     WorkflowVersion,
     Workspace,
@@ -138,6 +139,8 @@ def delete_workflow(
 ) -> None:
     """Delete a workflow with its versions and its ended runs; its events stay.
 
+    So do the runs of other workflows that its own ran: as runs of nobody else.
+
     Raises:
         NotVisible, NotPermitted: the user is no editor of the workspace.
         StaleRevision: the draft is not at ``expected_revision`` any more.
@@ -154,6 +157,11 @@ def delete_workflow(
                 live_executions=live,
             )
         Workflow.objects.filter(pk=draft.pk).update(published_version=None)
+        steps = WorkflowStepExecution.objects.filter(
+            execution__workflow=draft, step_type="workflow"
+        )
+        ran = WorkflowExecution.objects.filter(parent_step_id__in=steps.values("id"))
+        ran.update(parent_step_id=None)
         WorkflowExecution.objects.filter(workflow=draft).delete()
         WorkflowVersion.objects.filter(workflow=draft).delete()
         draft.delete()
