@@ -278,4 +278,5 @@ def test_the_log_lines_of_a_body_name_its_step(
         ended(run)
     caplog.handler.removeFilter(by_step)
     [record] = [record for record in caplog.records if record.name == "some.task"]
-    assert record.logged_step == (run.id, "loud")
+    about = record.logged_step
+    assert (about.execution_id, about.step, about.attempt) == (run.id, "loud", 1)
