@@ -23,18 +23,21 @@ def choice(name: str, **branches: list[str]) -> dict[str, Any]:
     }
 
 
+FORK = sequential(
+    "block",
+    choice("choose", true=["left"], false=["right"]),
+    task("left", after=["choose"]),
+    task("right", after=["choose"]),
+    task("after"),
+)
+
+
 @pytest.mark.parametrize("go", [True, False])
 def test_the_branch_that_is_taken_runs_and_the_sequence_goes_on(
     scene: Scene, hand: DriverByHand, go: bool
 ) -> None:
     execution = scene.run(
-        sequential(
-            "block",
-            choice("choose", true=["left"], false=["right"]),
-            task("left", after=["choose"]),
-            task("right", after=["choose"]),
-            task("after"),
-        ),
+        FORK,
         variables=[{"name": "go", "data_type": "bool", "default_value": go}],
     )
     taken, other = ("left", "right") if go else ("right", "left")
@@ -84,13 +87,7 @@ def test_what_comes_behind_a_branch_not_taken_is_not_said_to_be_next(
     scene: Scene, hand: DriverByHand
 ) -> None:
     execution = scene.run(
-        sequential(
-            "block",
-            choice("choose", true=["left"], false=["right"]),
-            task("left", after=["choose"]),
-            task("right", after=["choose"]),
-            task("after"),
-        ),
+        FORK,
         variables=[{"name": "go", "data_type": "bool", "default_value": True}],
     )
     hand.turn()
