@@ -154,8 +154,15 @@ class Advance:
             # What failed meanwhile may keep a first attempt from starting at all.
             judged = progress.judge(record.step)
             self._make(run, record.place, Start(record.step) if record.attempts else judged)
-        while run.stirred and not self._budget.is_spent:
-            self._plan_frame(run, next(iter(run.stirred.values())))
+        full = []
+        while run.stirred:
+            # To the end, whatever the budget is: what a decision rules out commits with it.
+            frame = run.stirred.pop(next(iter(run.stirred)))
+            self._plan_frame(run, frame)
+            if frame.held and frame.has_room:
+                full.append(frame)
+        for frame in full:
+            run.stir(frame)
         if self._budget.is_spent and run.has_more(self._now):
             run.more_since = self._now if self._budget.has_begun else waits_since or self._now
 
@@ -171,9 +178,7 @@ class Advance:
                 name = frame.held.pop(0)
                 if name not in frame.progress.statuses:
                     self._make(run, frame, frame.progress.judge(name))
-        if frame.held and frame.has_room:
-            return  # the next turn goes on with it
-        run.stirred.pop(id(frame), None)
+        run.stirred.pop(id(frame), None)  # by what was done right here
         if frame.is_over and frame is not run.top:
             self._blocks.close_frame(run, frame)
 

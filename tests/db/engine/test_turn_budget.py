@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from approvals.models import Door, WorkflowStepApproval
+from approvals.services.decisions import Decision, decide
 from tests.db.engine.by_hand import DriverByHand
 from tests.db.engine.scenes import Scene, ended, gate, statuses, steps_of, task
 from workflows.clock import database_now
@@ -165,3 +167,27 @@ def test_the_turns_follow_at_once(scene: Scene, launch: Callable[[], Driver]) ->
     runs = [scene.run(each(task("item")), each(task("more")) | {"name": "two"}) for _ in range(3)]
     for run in runs:
         assert ended(run).status == "completed"
+
+
+@pytest.mark.parametrize("outcome", ["approved", "rejected"])
+def test_what_decisions_rule_out_commits_with_them_however_full_the_turn_is(
+    scene: Scene, hand: DriverByHand, monkeypatch: pytest.MonkeyPatch, outcome: str
+) -> None:
+    steps = gate(on_reject="tidy"), task("act", after=["gate"]), task("tidy", after=["gate"])
+    run = scene.run(each(*steps))
+    hand.work()
+    for request in WorkflowStepApproval.objects.pending():
+        decision = Decision(request.id, outcome, "So be it")
+        decide(decision, user=scene.users["approver"], door=Door.API)
+    monkeypatch.setattr(budget, "STEPS_A_TURN", 3)
+    hand.turn()
+    leases.fence(hand.holdings.driver_id, database_now())
+    other = DriverByHand()
+    other.work()
+    for _ in range(COUNT):
+        other.work()
+    goes_to, passed_over = ("act", "tidy") if outcome == "approved" else ("tidy", "act")
+    found = statuses(run)
+    for number in range(COUNT):
+        assert found[f"{goes_to}[{number}]"] == "completed"
+        assert found[f"{passed_over}[{number}]"] == "skipped branch_not_taken"
