@@ -165,12 +165,17 @@ class Holdings:
 
     def _note(self, turn: Turn, results: list[Result], locked: Collection[UUID]) -> None:
         """Record the results of those runs that are still this driver's."""
+        late = []
         for result in results:
-            if run := self._runs.get(result.execution_id):
-                if run.id in locked:
-                    turn.note(run, result)
-                else:
-                    turn.refuse(run, result)
+            run = self._runs.get(result.execution_id)
+            if run is None:
+                late.append(result.key)
+            elif run.id in locked:
+                turn.note(run, result)
+            else:
+                turn.refuse(run, result)
+        if late:
+            turn.refuse_late(late)
 
     def _claim(self, turn: Turn, drivers: int, at_most: int) -> bool:
         """Take a share of what is runnable; return whether it is worth coming back for more."""

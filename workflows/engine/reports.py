@@ -6,7 +6,7 @@ from uuid import UUID
 from workflows.core.states import ExecutionStatus, StepStatus
 from workflows.engine.progress import Told
 from workflows.engine.run import Run, StepRecord
-from workflows.engine.store import Claimed, Release
+from workflows.engine.store import Claimed, LateStep, Release
 from workflows.events import PROGRESS, EventDraft, EventType
 from workflows.handlers import Prepared
 
@@ -119,9 +119,24 @@ class Reporter:
     def refused(self, run: Run, record: StepRecord, attempt: int, step_id: UUID) -> None:
         """``step_id``: the revision of the step whose attempt it was."""
         data: dict[str, object] = {"step": record.name, "attempt": attempt}
-        message = f"A late result of {record.name}, attempt {attempt}, was refused"
+        message = _refusal(record.name, attempt)
         self._step(EventType.STEP_RESULT_REFUSED, run, record, data, message)
         self.events[-1].workflow_step_id = step_id
+
+    def refused_late(self, step: LateStep, attempt: int) -> None:
+        """A result came of a run that has ended, was left or belongs to another driver."""
+        self.events.append(
+            EventDraft(
+                event_type=EventType.STEP_RESULT_REFUSED,
+                workspace_id=step.workspace_id,
+                workflow_id=step.workflow_id,
+                workflow_execution_id=step.execution_id,
+                workflow_step_id=step.id,
+                agent_id=step.agent_instance_id,
+                data={"step": step.name, "attempt": attempt},
+                message=_refusal(step.name, attempt),
+            )
+        )
 
     def run_ended(self, run: Run, release: Release) -> None:
         event_type, words = _RUN_ENDED[run.status]
@@ -172,6 +187,10 @@ class Reporter:
                 message=message,
             )
         )
+
+
+def _refusal(step: str, attempt: int) -> str:
+    return f"A late result of {step}, attempt {attempt}, was refused"
 
 
 def _of_step(record: StepRecord) -> dict[str, object]:

@@ -20,7 +20,7 @@ from workflows.bulk import (
 from workflows.core.scope import ABSENT
 from workflows.core.states import ExecutionStatus, StepStatus
 from workflows.dialects import RawJson
-from workflows.engine.run import Run, StepRecord
+from workflows.engine.run import Attempt, Run, StepRecord
 from workflows.models import WorkflowExecution
 
 STEP_COLUMNS = (
@@ -169,6 +169,38 @@ class Locked(NamedTuple):
 def locked(rows: Rows) -> dict[UUID, Locked]:
     """Return the executions that ``lock_query`` locked."""
     return {as_uuid(row[0]): Locked(as_moment(row[1]), bool(row[2])) for row in rows}
+
+
+class LateStep(NamedTuple):
+    """A step that a result came of, whose run this driver has not got any more."""
+
+    id: UUID
+    name: str
+    agent_instance_id: UUID | None
+    execution_id: UUID
+    workflow_id: UUID
+    workspace_id: UUID
+
+
+def late_steps(attempts: Sequence[Attempt]) -> list[tuple[LateStep, int]]:
+    """Return the steps of attempts, with the attempts' numbers. Left out are those that count
+    still, which is for another driver to find out, and those that have been deleted."""
+    rows = select(
+        "SELECT s.id, s.name, s.agent_instance_id, e.id, e.workflow_id, e.workspace_id,"
+        " s.status, s.attempts FROM workflows_workflowstepexecution s"
+        " JOIN workflows_workflowexecution e ON e.id = s.execution_id WHERE s.id = ANY(%s)",
+        [step_id for _, step_id, _ in attempts],
+    )
+    found = {}
+    for step_id, name, agent_id, *of_run, status, latest in rows:
+        agent = agent_id and as_uuid(agent_id)
+        step = LateStep(as_uuid(step_id), name, agent, *map(as_uuid, of_run))
+        found[step.id] = step, latest if status == StepStatus.RUNNING else None
+    return [
+        (found[step_id][0], number)
+        for _, step_id, number in attempts
+        if step_id in found and found[step_id][1] != number
+    ]
 
 
 def owned_executions(driver_id: UUID) -> set[UUID]:

@@ -6,7 +6,7 @@ events. The locks follow the project's lock order: driver → execution (by id) 
 approval, step, timer → event stream (by workspace).
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -27,6 +27,7 @@ from workflows.engine.store import (
     Claimed,
     Release,
     fail_execution,
+    late_steps,
     write_executions,
     write_steps,
 )
@@ -161,6 +162,11 @@ class Turn:
         self._report.refused(run, record, result.attempt, result.step_execution_id)
         if record.id == result.step_execution_id:
             self._moves.abandon(run, record, result.attempt)
+
+    def refuse_late(self, attempts: Sequence[Attempt]) -> None:
+        """Record that results came of runs that this driver has not got any more."""
+        for step, number in late_steps(attempts):
+            self._report.refused_late(step, number)
 
     # --- what follows ---------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from tests.db.engine.scenes import (
     ended,
     events_of,
     eventually,
+    gate,
     statuses,
     step_is,
     steps_of,
@@ -23,6 +24,8 @@ from tests.db.engine.scenes import (
     temporary,
 )
 from workflows.logs import StepContextFilter
+from workflows.models import WorkflowExecution
+from workflows.services.executions import cancel_execution
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
@@ -149,24 +152,39 @@ def test_a_task_may_end_by_the_exit_of_a_command(scene: Scene) -> None:
     assert "SystemExit" in run.error_message
 
 
-def test_what_a_thread_brings_after_its_time_is_refused_and_told(scene: Scene) -> None:
-    """The thread goes on, for nothing can stop it."""
+@pytest.mark.parametrize("run_is", ["under way", "over", "waiting", "cancelled"])
+def test_what_a_thread_brings_after_its_time_is_refused_and_told(scene: Scene, run_is: str) -> None:
+    """The thread goes on, for nothing can stop it, whatever has become of its run."""
     may_end = {"late": threading.Event(), "beside": threading.Event()}
 
     def held(name: str) -> str:
         assert may_end[name].wait(20)
         return name
 
+    seconds = None if run_is == "cancelled" else 1
+    late = task(
+        "late", "test.held", inputs={"name": "late"}, timeout_seconds=seconds, max_retries=0
+    )
+    others = {
+        "under way": [task("beside", "test.held", inputs={"name": "beside"})],
+        "waiting": [gate("gate")],
+    }
     with temporary("test.held")(held):
-        late = task("late", "test.held", inputs={"name": "late"}, timeout_seconds=1, max_retries=0)
-        run = scene.run(late, task("beside", "test.held", inputs={"name": "beside"}))
-        step_is(run, "late", "timeout")
+        run = scene.run(late, *others.get(run_is, []))
+        if run_is == "cancelled":
+            step_is(run, "late", "running")
+            cancel_execution(run.id, user=None)
+        step_is(run, "late", "cancelled" if run_is == "cancelled" else "timeout")
+        if run_is in ("over", "waiting"):
+            left = WorkflowExecution.objects.filter(id=run.id, driver=None)
+            eventually(left.exists, "the run has been left")
         may_end["late"].set()
         [refused] = eventually(lambda: events_of(run.id, "step_result_refused"), "the refusal")
         may_end["beside"].set()
+        if run_is == "waiting":
+            scene.decide(run)
         ended(run)
     assert refused.data == {"step": "late", "attempt": 1}
-    assert statuses(run) == {"late": "timeout", "beside": "completed"}
     assert steps_of(run)["late"].output_data is None
 
 
