@@ -92,8 +92,13 @@ class WaitGate:
         return outcomes
 
     def waits_for_people(self, step_execution_ids: Sequence[UUID]) -> Collection[UUID]:
-        """Return none of them: nobody was asked, and an event may never come."""
-        return ()
+        """Return those that began in a release whose runs' clocks stood still meanwhile, which
+        noted nothing with the step; of others none: nobody was asked, an event may never come."""
+        rows = select(
+            "SELECT id, input_data FROM workflows_workflowstepexecution WHERE id = ANY(%s)",
+            list(step_execution_ids),
+        )
+        return [as_uuid(row[0]) for row in rows if not json.loads(row[1] or "{}")]
 
     def cancel(self, execution_ids: Sequence[UUID], now: datetime, actor: str) -> list[EventDraft]:
         """Do nothing: nobody was asked."""

@@ -317,3 +317,19 @@ def test_a_running_engine_wakes_up_in_time(scene: Scene, engine: Driver) -> None
     run = ended(scene.run(wait(seconds=0.3), wait("e", event="go", after=["w"], timeout=1)))
     assert 1.2 < time.monotonic() - started < 4
     assert statuses(run) == {"w": "completed", "e": "timeout"}
+
+
+def test_the_clock_stands_still_for_a_wait_that_an_earlier_release_began(
+    scene: Scene, hand: DriverByHand
+) -> None:
+    """So did that of such runs then: they are not ended for what they had time for."""
+    waits = {"name": "w", "step_type": "wait", "config": {"seconds": 7200}}
+    run = scene.run(waits, gate(), timeout_seconds=3600)
+    hand.turn()
+    WorkflowStepExecution.objects.filter(execution=run, name="w").update(input_data={})
+    WorkflowExecution.objects.filter(id=run.id).update(active_since=None)
+    scene.decide(run)
+    hand.turn()
+    hand.turn(ahead=3601)
+    run.refresh_from_db()
+    assert (run.status, run.active_since) == ("waiting", None)
