@@ -407,6 +407,11 @@ def test_every_name_of_a_condition_is_told_once() -> None:
     assert kinds == ["undeclared_variable", "undeclared_variable", "unknown_step"]
 
 
+def test_of_a_name_of_a_megabyte_only_its_length_is_told() -> None:
+    step = step_of("task", {"task": "log"}, name="a" + "[0]" * 350_000)
+    assert told(step) == [("too_long", "0/name")]
+
+
 def test_5000_steps_that_cannot_be_read_are_told_quickly() -> None:
     document = chain(5_000)
     for step in document["steps"]:

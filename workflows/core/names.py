@@ -27,6 +27,9 @@ _NOT_DRAWN = re.compile(
 # there, and is nothing that tells two names apart.
 _EMOJI_STYLE: Final = "\ufe0f"
 
+#: How many characters a name may have.
+MAX_NAME: Final = 200
+
 #: The context in which names are read that were accepted before, perhaps by an older release.
 STORED: Final[dict[str, Any]] = {"is_stored": True}
 
@@ -88,9 +91,11 @@ def _unreserved(name: str) -> str:
     return name
 
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_visible)]
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_NAME), AfterValidator(_visible)
+]
 VariableName = Annotated[
     str,
-    StringConstraints(max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"),
+    StringConstraints(max_length=MAX_NAME, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"),
     AfterValidator(_unreserved),
 ]

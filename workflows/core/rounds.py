@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from workflows.core.errors import Problem
-from workflows.core.names import without_positions
+from workflows.core.names import MAX_NAME, without_positions
 from workflows.core.steps import AnyBlock, Step
 from workflows.core.structure import Node
 
@@ -39,6 +39,8 @@ class Rounds:
     def mistaken_names(self, nodes: Sequence[Node]) -> Iterator[Problem]:
         """Yield the names that the rows of another step may have, which runs in rounds."""
         for node in nodes:
+            if len(node.name) > MAX_NAME:
+                continue  # It is refused for that, and each position of it costs a look at it all.
             for name in without_positions(node.name):
                 if self.has_index(name):
                     message = (
