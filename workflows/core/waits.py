@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from workflows.core.errors import ExpressionError
-from workflows.core.names import Name
+from workflows.core.names import STORED, Name
 from workflows.core.parts import MAX_SECONDS
 from workflows.core.steps import WaitStep
 
@@ -89,7 +89,8 @@ def moment_of(value: object) -> datetime:
 def refuse_unnameable(event: object) -> None:
     """Raise ExpressionError for what no event can be called that is posted to a run."""
     try:
-        _event_name.validate_python(event, strict=True)
+        # A version that was published earlier may have a name that is refused by now.
+        _event_name.validate_python(event, strict=True, context=STORED)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise ExpressionError(f"event must be a name, not {_shown(event)}: {reason}") from None

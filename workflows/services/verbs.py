@@ -17,7 +17,7 @@ from workflows.clock import database_now
 from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import Problem, UnstorableError
 from workflows.core.ids import step_execution_id
-from workflows.core.names import Name, name_in_definition
+from workflows.core.names import STORED, Name, name_in_definition
 from workflows.core.revisions import rows_of_today
 from workflows.core.states import (
     RETRYABLE_EXECUTION_STATUSES,
@@ -297,7 +297,8 @@ def _is_work(row: WorkflowStepExecution) -> bool:
 def _check_signal(name: str, data: Any) -> None:
     problems = []
     try:
-        _signal_name.validate_python(name, strict=True)
+        # A published step may wait for a name that is refused by now.
+        _signal_name.validate_python(name, strict=True, context=STORED)
     except ValidationError as error:
         problems = [
             Problem("", found["type"], f"The name: {found['msg']}", "/name")

@@ -16,7 +16,13 @@ from workflows.errors import InvalidInput
 from workflows.events import append_events
 from workflows.handlers import Opening
 from workflows.handlers.wait import WaitGate
-from workflows.models import Signal, Timer, WorkflowExecution, WorkflowStepExecution
+from workflows.models import (
+    Signal,
+    Timer,
+    WorkflowExecution,
+    WorkflowStepExecution,
+    WorkflowVersion,
+)
 from workflows.services.executions import cancel_execution
 from workflows.services.verbs import signal_execution
 
@@ -137,6 +143,22 @@ def test_an_event_ends_the_wait_with_its_data(scene: Scene, hand: DriverByHand) 
     signal.refresh_from_db()
     assert signal.taken_by_step_id == steps_of(run)["w"].id
     assert Signal.objects.filter(taken_by_step_id=None).count() == 1
+
+
+@pytest.mark.parametrize("name", ["a\u034fb", "go\u3164"])
+def test_an_event_whose_name_was_accepted_once_is_still_waited_for_and_taken(
+    scene: Scene, hand: DriverByHand, name: str
+) -> None:
+    workflow = scene.workflow(wait(event="now"))
+    version = workflow.published_version
+    version.definition["steps"][0]["config"]["event"] = name
+    WorkflowVersion.objects.filter(id=version.id).update(definition=version.definition)
+    run = scene.start(workflow)
+    hand.work()
+    assert statuses(run) == {"w": "waiting"}
+    send(run, name)
+    hand.work()
+    assert steps_of(run)["w"].output_data["event"] == name
 
 
 def test_an_event_that_no_step_may_put_out_fails_the_step(
