@@ -235,6 +235,11 @@ def test_everything_wrong_is_told_at_once() -> None:
         "a\u17b4b",
         "a\u180bb",
         "a\U000e0100b",
+        "\U000e0100",
+        "葛\U000e0100\U000e0101",
+        "葛\U000e01f0",
+        "ア\U000e0100",
+        "1\ufe0f\ufe0f",
         "\u3164",
         "\u2800",
         "x" * 201,
@@ -252,7 +257,26 @@ def test_names_that_deceive_are_refused(name: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a", "x" * 200, "its name", "Größe 2", "計画", "a-b.c/d~e", "🚀", "🛠\ufe0f Build"]
+    "name",
+    [
+        "a",
+        "x" * 200,
+        "its name",
+        "Größe 2",
+        "計画",
+        "a-b.c/d~e",
+        "🚀",
+        "🛠\ufe0f Build",
+        "\u2139\ufe0f info",
+        "1\ufe0f\u20e3 plan",
+        "#\ufe0f\u20e3",
+        "*\ufe0f\u20e3",
+        "\u203c\ufe0f stop",
+        "\u2049\ufe0f",
+        "\u3030\ufe0f",
+        "\u303d\ufe0f",
+        "\u845b\U000e0100城",
+    ],
 )
 def test_ordinary_names_are_accepted(name: str) -> None:
     assert parse_definition(workflow(task(name=name))).steps[0].name == name
@@ -273,6 +297,8 @@ def test_names_that_were_accepted_once_are_still_read() -> None:
         ("a  b", "a\u00a0b"),
         ("ß", "SS"),
         ("🛠\ufe0f", "🛠"),
+        ("1\ufe0f\u20e3 plan", "1\u20e3 plan"),
+        ("葛\U000e0100城", "葛城"),
     ],
 )
 def test_names_that_read_alike_fold_together(one: str, other: str) -> None:

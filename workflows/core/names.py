@@ -23,9 +23,14 @@ _NOT_DRAWN = re.compile(
     "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-# Asks for the coloured picture of the symbol before it: "🛠️" is typed like that. It is accepted
-# there, and is nothing that tells two names apart.
+# Asks for the coloured picture of the symbol before it: "🛠️" is typed like that. Most such symbols
+# are of a category S; these are the others (emoji-variation-sequences.txt).
 _EMOJI_STYLE: Final = "\ufe0f"
+_STYLED: Final = frozenset("#*0123456789\u203c\u2049\u2139\u3030\u303d")
+# Ask for one of the shapes of the ideograph before them, as names of people and places have it.
+_IDEOGRAPH_SHAPES: Final = re.compile("[\U000e0100-\U000e01ef]")
+# Both are accepted there, and nothing that tells two names apart.
+_SHAPES: Final = re.compile(f"{_EMOJI_STYLE}|{_IDEOGRAPH_SHAPES.pattern}")
 
 #: How many characters a name may have.
 MAX_NAME: Final = 200
@@ -36,7 +41,7 @@ STORED: Final[dict[str, Any]] = {"is_stored": True}
 
 def fold_name(name: str) -> str:
     """Return what two names have in common that a reader could not tell apart."""
-    composed = unicodedata.normalize("NFC", name.replace(_EMOJI_STYLE, ""))
+    composed = unicodedata.normalize("NFC", _SHAPES.sub("", name))
     return " ".join(unicodedata.normalize("NFC", composed.casefold()).split())
 
 
@@ -78,9 +83,12 @@ def _visible(name: str, info: ValidationInfo) -> str:
 
 
 def _is_not_drawn(character: str, before: str) -> bool:
-    if character == _EMOJI_STYLE and unicodedata.category(before).startswith("S"):
+    if _NOT_DRAWN.match(character) is None:
         return False
-    return _NOT_DRAWN.match(character) is not None
+    if character == _EMOJI_STYLE:
+        return before not in _STYLED and not unicodedata.category(before).startswith("S")
+    is_ideograph = unicodedata.name(before, "").startswith("CJK ")
+    return not (is_ideograph and _IDEOGRAPH_SHAPES.match(character))
 
 
 def _unreserved(name: str) -> str:
