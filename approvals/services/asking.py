@@ -21,6 +21,7 @@ from workflows.core.approval import Approval
 from workflows.core.canonical import dumps_canonical
 from workflows.core.errors import Problem, UnstorableError
 from workflows.core.parts import MAX_SECONDS
+from workflows.core.validation import without_step
 from workflows.errors import Conflict, InvalidInput, NotPermitted, NotVisible
 from workflows.events import append_events
 from workflows.models import Project, Role, User, Workspace
@@ -163,9 +164,8 @@ def _read_terms(terms: Terms, workspace: Workspace) -> tuple[Approval | None, li
     report = validate_document({"name": "request", "steps": [step]}, workspace=workspace)
     problems = []
     for problem in report.errors:
-        message = problem.message.removeprefix("In the step 'request', ")
         path = problem.path.removeprefix("/steps/0/config/approval")
-        problems.append(replace(problem, step_name="", message=message, path=path))
+        problems.append(replace(without_step(problem), path=path))
     if not problems:
         return Approval.model_validate(given), []
     return None, problems

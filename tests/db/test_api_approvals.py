@@ -91,7 +91,22 @@ class TestAsking:
         answer = api("operator").post(URL, body, format="json")
         assert answer.status_code == 400, answer.content
         assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+        assert "In the step" not in answer.content.decode()
         assert not WorkflowStepApproval.objects.exists()
+
+    @pytest.mark.parametrize(
+        ("wrong", "message"),
+        [
+            (
+                {"auto_approve_after_seconds": 100, "expires_after_seconds": 50},
+                "Auto-approval (after 100 s) must come before the expiry (after 50 s)",
+            ),
+            ({"required_approvers": ["ghost"]}, "'ghost' cannot approve here"),
+        ],
+    )
+    def test_what_is_wrong_is_told_without_a_step(self, api, workspace, wrong, message):
+        answer = api("operator").post(URL, {"title": "Deploy?", **wrong}, format="json")
+        assert [error["message"] for error in answer.json()["errors"]] == [message]
 
     def test_a_viewer_cannot(self, api):
         answer = api("viewer").post(URL, {"title": "Deploy?"}, format="json")

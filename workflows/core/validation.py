@@ -43,7 +43,14 @@ from workflows.core.structure import (
 )
 from workflows.core.waits import problems_of_wait
 
-__all__ = ["CompiledDefinition", "Context", "Report", "compile_definition", "validate"]
+__all__ = [
+    "CompiledDefinition",
+    "Context",
+    "Report",
+    "compile_definition",
+    "validate",
+    "without_step",
+]
 
 Known = Callable[[frozenset[str]], Container[str]]
 #: Name and inputs of a task → what is wrong: (where in the inputs, type, message).
@@ -112,6 +119,13 @@ def validate(
     nodes, steps = nodes_of(definition.steps), list(places_of(definition.steps))
     found = _check(document, nodes, steps, context, limits)
     return Report(definition, found.errors, [*structural_warnings(nodes), *found.warnings])
+
+
+def without_step(problem: Problem) -> Problem:
+    """Return what was found in a step as it is told where nobody sees a step."""
+    begins = f"In the step '{problem.step_name}'"
+    message = problem.message.removeprefix(f"{begins}, ").removeprefix(f"{begins}: ")
+    return replace(problem, step_name="", message=message)
 
 
 def _partial_report(
