@@ -348,6 +348,20 @@ def test_what_only_follows_from_another_error_is_not_told(step: Any, only: str) 
     assert [path for _, path in told(step, task("b"))] == [f"0/{only}"]
 
 
+@pytest.mark.parametrize("name", [None, ""])
+def test_of_a_step_without_a_name_only_what_does_not_hang_on_the_name_is_told(name: Any) -> None:
+    approval = {"on_reject": "no", "on_timeout": "gone", "revise": "plan", "min_approvals": "all"}
+    asking = step_of("approval", {"approval": approval}, name=name, depends_on_steps=["plan"])
+    branches = {"true": ["no"], "false": ["gone"]}
+    choosing = step_of("condition", {"branches": branches}, name=name, condition_expression="true")
+    for step, others in (
+        (asking, ["approval/on_timeout", "approval/min_approvals"]),
+        (choosing, ["branches/false/0"]),
+    ):
+        paths = [path for _, path in told(step, task("plan"), task("no"))]
+        assert paths == ["0/name", *(f"0/config/{path}" for path in others)]
+
+
 def test_a_step_in_a_block_that_cannot_be_read_is_checked_where_it_stands() -> None:
     block = step_of(
         "sequential",

@@ -37,7 +37,7 @@ def problems_of_gate(
     graphs: Mapping[str, Graph],
     unread: AbstractSet[str | int] = frozenset(),
 ) -> Iterator[Finding]:
-    """Yield what is wrong with a gate.
+    """Yield what is wrong with a gate; of one without a name, not what others say of its place.
 
     Args:
         needs: what each step of the definition depends on.
@@ -78,7 +78,7 @@ def _problems_of_branches(
             yield Finding((key,), "invalid_choice", message)
         elif name not in needs:
             yield Finding((key,), "unknown_branch_step", f"There is no step '{name}'")
-        elif step.name not in needs[name]:
+        elif step.name and step.name not in needs[name]:
             message = f"'{name}' is {key} of '{step.name}', so it has to depend on it"
             yield Finding((key,), "unknown_branch_step", message)
 
@@ -92,6 +92,8 @@ def _problems_of_revise(
     graph = graphs.get(blocks.get(step.name, ""))
     if name not in blocks:
         yield Finding(("revise",), "unknown_step", f"There is no step '{name}'")
+    elif not step.name:
+        return  # What it waits for is not known by a name.
     elif blocks[name] != blocks.get(step.name):
         message = f"'{name}' stands in another block than '{step.name}', and cannot be done anew"
         yield Finding(("revise",), "not_an_ancestor", message)

@@ -267,7 +267,9 @@ def _misplaced_branches(steps: _Steps, nodes: list[Node]) -> Iterable[Problem]:
         branches = [(("branches", key), names) for key, names in step.config.branches.items()]
         for key, names in [*branches, (("default",), step.config.default)]:
             for position, name in enumerate(names):
-                if step.name not in needs.get(name, ()):
+                # Nobody can wait for a step without a name, which is told of that.
+                is_behind = not step.name or step.name in needs.get(name, ())
+                if name not in needs or not is_behind:
                     path = _pointer_in(place)("config", *key, position)
                     message = (
                         f"'{name}' is in a branch of '{step.name}', so it has to depend on it"
