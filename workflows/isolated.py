@@ -66,6 +66,7 @@ def _limit_memory(megabytes: int) -> None:
 
 
 def _context(given: dict[str, Any]) -> Any:
+    from workflows.core.names import STORED
     from workflows.core.steps import TaskStep
     from workflows.handlers import StepContext
 
@@ -73,7 +74,7 @@ def _context(given: dict[str, Any]) -> Any:
         given[key] = given[key] and UUID(given[key])
     if given["revised_at"]:
         given["revised_at"] = datetime.fromisoformat(given["revised_at"])
-    given["step"] = TaskStep.model_validate(given["step"])
+    given["step"] = TaskStep.model_validate(given["step"], context=STORED)
     return StepContext(**given)
 
 

@@ -83,6 +83,12 @@ def test_a_task_runs_elsewhere_and_what_it_prints_is_no_answer(context: Any) -> 
     assert (answer["key"], answer["word"]) == (step.idempotency_key, "grün")
 
 
+def test_it_runs_under_a_name_that_is_refused_by_now(context: Any) -> None:
+    step = context("awaited", word="hi")
+    step.step = step.step.model_copy(update={"name": "go\u3164"})
+    assert isinstance(outcome_of(step), Completed)
+
+
 def test_an_async_task_runs_too(context: Any) -> None:
     outcome = outcome_of(context("awaited", word="hi"))
     assert isinstance(outcome, Completed), outcome
