@@ -116,15 +116,8 @@ class Reporter:
         data = {**told.data, "activity": PROGRESS, **_of_step(record)}
         self._step(event_type, run, record, data, f"{record.name}: {told.message}")
 
-    def refused(self, run: Run, record: StepRecord, attempt: int, step_id: UUID) -> None:
-        """``step_id``: the revision of the step whose attempt it was."""
-        data: dict[str, object] = {"step": record.name, "attempt": attempt}
-        message = _refusal(record.name, attempt)
-        self._step(EventType.STEP_RESULT_REFUSED, run, record, data, message)
-        self.events[-1].workflow_step_id = step_id
-
-    def refused_late(self, step: LateStep, attempt: int) -> None:
-        """A result came of a run that has ended, was left or belongs to another driver."""
+    def refused(self, step: LateStep, attempt: int) -> None:
+        """A result came of an attempt that does not count any more."""
         self.events.append(
             EventDraft(
                 event_type=EventType.STEP_RESULT_REFUSED,
@@ -134,7 +127,7 @@ class Reporter:
                 workflow_step_id=step.id,
                 agent_id=step.agent_instance_id,
                 data={"step": step.name, "attempt": attempt},
-                message=_refusal(step.name, attempt),
+                message=f"A late result of {step.name}, attempt {attempt}, was refused",
             )
         )
 
@@ -187,10 +180,6 @@ class Reporter:
                 message=message,
             )
         )
-
-
-def _refusal(step: str, attempt: int) -> str:
-    return f"A late result of {step}, attempt {attempt}, was refused"
 
 
 def _of_step(record: StepRecord) -> dict[str, object]:

@@ -172,7 +172,7 @@ def locked(rows: Rows) -> dict[UUID, Locked]:
 
 
 class LateStep(NamedTuple):
-    """A step that a result came of, whose run this driver has not got any more."""
+    """A revision of a step that a late result came of, and its run."""
 
     id: UUID
     name: str

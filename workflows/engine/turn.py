@@ -20,11 +20,12 @@ from workflows.engine.leases import Held
 from workflows.engine.limits import QueueLimits
 from workflows.engine.progress import Told
 from workflows.engine.reports import Reporter
-from workflows.engine.run import Attempt, Run
+from workflows.engine.run import Attempt, Run, StepRecord
 from workflows.engine.run_moves import RunMoves
 from workflows.engine.step_moves import StepMoves
 from workflows.engine.store import (
     Claimed,
+    LateStep,
     Release,
     fail_execution,
     late_steps,
@@ -143,7 +144,7 @@ class Turn:
         """Record what an attempt came to, unless it comes too late."""
         record = run.latest(result.step_name)
         if not run.is_current(record, result.key):
-            self._report.refused(run, record, result.attempt, result.step_execution_id)
+            self._refuse(run, record, result)
             return
         self._touched[run.id] = run
         run.running -= 1
@@ -159,14 +160,19 @@ class Turn:
     def refuse(self, run: Run, result: Result) -> None:
         """Record that a result came although the run had ended or belongs to another driver."""
         record = run.latest(result.step_name)
-        self._report.refused(run, record, result.attempt, result.step_execution_id)
+        self._refuse(run, record, result)
         if record.id == result.step_execution_id:
             self._moves.abandon(run, record, result.attempt)
 
     def refuse_late(self, attempts: Sequence[Attempt]) -> None:
         """Record that results came of runs that this driver has not got any more."""
         for step, number in late_steps(attempts):
-            self._report.refused_late(step, number)
+            self._report.refused(step, number)
+
+    def _refuse(self, run: Run, record: StepRecord, result: Result) -> None:
+        of_run = run.id, run.workflow_id, run.workspace_id
+        step = LateStep(result.step_execution_id, record.name, record.agent_instance_id, *of_run)
+        self._report.refused(step, result.attempt)
 
     # --- what follows ---------------------------------------------------------------------
 
