@@ -12,7 +12,7 @@ from workflows.core.ids import step_execution_id
 from workflows.core.names import name_in_definition
 from workflows.core.revisions import rows_of_today
 from workflows.core.states import TERMINAL_STEP_STATUSES, StepStatus
-from workflows.core.structure import Node, build_graphs, nodes_of
+from workflows.core.structure import Node, build_graph, nodes_of, siblings_of
 from workflows.models import WorkflowExecution, WorkflowStepExecution
 from workflows.services.halting import Halting
 
@@ -137,8 +137,8 @@ def _ready(
         return row is not None and row.status in TERMINAL_STEP_STATUSES
 
     in_turn = {
-        block: graph.order
-        for block, graph in build_graphs(nodes).items()
+        block: build_graph(siblings).order
+        for block, siblings in siblings_of(nodes).items()
         if block and definitions[block]["step_type"] == "sequential"
     }
     next_ones = {
